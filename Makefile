@@ -1,0 +1,49 @@
+# The project's commands. Each one makes what it needs first; `make` alone lists them.
+
+PYTHON ?= python3
+PORT ?= 8000
+BIN = .venv/bin
+MADE = .venv/.made
+
+.DEFAULT_GOAL := help
+.PHONY: help env book test serve bench pins clean
+.DELETE_ON_ERROR:
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+env: $(MADE) ## make .venv from the pinned requirements (the only command that needs the network)
+
+# The mark is written last, so that an interrupted installation is taken up again.
+$(MADE): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; %s is %d.%d. Try: make env PYTHON=python3.12" % ((sys.executable,) + sys.version_info[:2]) if sys.version_info < (3, 11) else 0)'
+	rm -f $(MADE)
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $(MADE)
+
+# Always from nothing: after a failure, a second build over the first would pass.
+book: $(MADE) ## build the book into _build/html, running all notebooks
+	rm -rf _build
+	$(BIN)/jupyter-book build -n -W --keep-going .
+
+test: $(MADE) ## run all tests: style, types, camlib, notebooks, the built book in a browser
+	$(BIN)/python -m pytest
+
+serve: $(MADE) ## show the built book on http://localhost:8000 (another port: make serve PORT=9000)
+	@test -f _build/html/index.html || { echo "There is no book yet. Run: make book"; exit 1; }
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+bench: $(MADE) ## measure what a map costs, next to other libraries
+	$(BIN)/python bench/cam_cost.py
+
+pins: $(MADE) ## write requirements.txt and environment.yml from requirements.in
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+		--no-emit-index-url --output-file requirements.txt requirements.in
+	{ sed '/# make pins/q' environment.yml; sed 's/^/    - /' requirements.txt; } > environment.yml.new
+	mv environment.yml.new environment.yml
+
+clean: ## remove everything built; .venv stays
+	rm -rf _build build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./.venv -prune -o -name __pycache__ -exec rm -rf {} +
