@@ -94,7 +94,7 @@ def _write_whole(fig: "Figure", output: Path) -> None:
     with tempfile.NamedTemporaryFile(dir=output.parent, suffix=".png", delete=False) as file:
         temporary = Path(file.name)
     try:
-        fig.savefig(temporary)
+        fig.savefig(temporary, bbox_inches="tight")
         temporary.replace(output)
     finally:
         temporary.unlink(missing_ok=True)

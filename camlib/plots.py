@@ -57,7 +57,9 @@ def figure(rows: int = 1, columns: int = 2, height: float | None = None) -> tupl
     with plt.rc_context(STYLE):
         if height is None:
             height = rows * (WIDTH / columns + 0.35)
-        fig, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False)
+        fig, axes = plt.subplots(
+            rows, columns, figsize=(WIDTH, height), squeeze=False, layout="compressed"
+        )
         plt.close(fig)
     return fig, axes
 
@@ -154,6 +156,7 @@ def colour_bar(fig: Figure, colours: ScalarMappable, axes: Any, maps: Tensor) ->
         label="map value",
         extend="min" if below else "neither",
         aspect=30,
+        panchor=False,
         pad=0.02,
     )
 

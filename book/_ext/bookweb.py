@@ -32,6 +32,13 @@ def buttons_need_an_address(app: Sphinx, config: Config) -> None:
         options["launch_buttons"] = {}
 
 
+def leave_thebe_out(app: Sphinx) -> None:
+    """Jupyter Book gives every page the script that runs cells on a server, asked for or not."""
+    unwanted = {"init_thebe_core", "update_thebe_context"}
+    for listeners in app.events.listeners.values():
+        listeners[:] = [one for one in listeners if getattr(one.handler, "__name__", "") not in unwanted]
+
+
 def copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.format != "html":
         return
@@ -47,6 +54,7 @@ def copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.config.mathjax_path = "mathjax/tex-chtml.js"
+    leave_thebe_out(app)
     app.connect("config-inited", buttons_need_an_address)
     app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
