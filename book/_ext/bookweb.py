@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from importlib.metadata import files
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -36,7 +37,17 @@ def leave_thebe_out(app: Sphinx) -> None:
     """Jupyter Book gives every page the script that runs cells on a server, asked for or not."""
     unwanted = {"init_thebe_core", "update_thebe_context"}
     for listeners in app.events.listeners.values():
-        listeners[:] = [one for one in listeners if getattr(one.handler, "__name__", "") not in unwanted]
+        listeners[:] = [
+            one for one in listeners if getattr(one.handler, "__name__", "") not in unwanted
+        ]
+
+
+def bibliography_is_a_list(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object
+) -> None:
+    """docutils calls a bibliography a list, but its entries no items of one."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 def copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
@@ -56,5 +67,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.config.mathjax_path = "mathjax/tex-chtml.js"
     leave_thebe_out(app)
     app.connect("config-inited", buttons_need_an_address)
+    app.connect("html-page-context", bibliography_is_a_list)
     app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

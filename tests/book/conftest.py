@@ -1,0 +1,57 @@
+"""The book built once, and one browser, for all tests of its pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from building import ROOT, build_book
+from page_rules import DESKTOP, examine, find_browser, launched, pages_of, served
+from playwright.sync_api import Browser, BrowserContext
+
+
+@pytest.fixture(scope="session")
+def book() -> Path:
+    """The folder of the built pages."""
+    code, log = build_book(ROOT)
+    if code:
+        told = [line for line in log.splitlines() if "WARNING" in line or "ERROR" in line]
+        tail = log.splitlines()[-60:]
+        pytest.fail("\n".join(["The book does not build.", *told, "...", *tail]), pytrace=False)
+    return ROOT / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    executable = find_browser()
+    if executable is None:
+        pytest.fail(
+            "No browser: install chromium (Debian: apt-get install chromium), or set CHROMIUM to one.",
+            pytrace=False,
+        )
+    with launched(executable) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    with browser.new_context(viewport=DESKTOP) as context:
+        yield context
+
+
+@pytest.fixture(scope="session")
+def site(book: Path) -> Iterator[str]:
+    """The address of the built pages."""
+    with served(book) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def complaints(book: Path, site: str, context: BrowserContext) -> dict[str, list[str]]:
+    """For each rule, what every page of the book breaks of it."""
+    found: dict[str, list[str]] = {}
+    for page in pages_of(book):
+        for rule, problems in examine(context, site + page).items():
+            found.setdefault(rule, []).extend(f"{page}: {problem}" for problem in problems)
+    return found
