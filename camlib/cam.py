@@ -13,7 +13,7 @@ _ROUNDING = {
     torch.float64: 1e-12,
     torch.float32: 1e-5,
     torch.float16: 1e-2,
-    torch.bfloat16: 6e-2,
+    torch.bfloat16: 5e-2,
 }
 
 
@@ -101,7 +101,10 @@ def _maps(features: Tensor, weight: Tensor | None, classes: Tensor) -> Tensor:
     if weight is None:
         return features[torch.arange(len(features), device=features.device)[:, None], classes]
     # Image by image: the weights of M classes, (M, K), are gathered once at a time, not N times.
-    maps = [weight[c].to(f.dtype) @ f.flatten(1) for f, c in zip(features, classes, strict=True)]
+    with torch.autocast(features.device.type, enabled=False):
+        maps = [
+            weight[c].to(f.dtype) @ f.flatten(1) for f, c in zip(features, classes, strict=True)
+        ]
     return torch.stack(maps).reshape(*classes.shape, *features.shape[2:])
 
 
@@ -110,8 +113,8 @@ def _weights_per_channel(
 ) -> tuple[Tensor | None, Tensor | None]:
     """w (C, K) and the bias (C,), or (None, None) where the classifier is the identity."""
     advice = (
-        "Use a network that ends in average pooling and one linear layer, or "
-        "gradients.grad_cam(network, images, layer), which does not need that"
+        "Use a network that ends in average pooling and one linear layer, or a method that does "
+        "not need that, such as Grad-CAM"
     )
     if not isinstance(features, Tensor) or features.ndim != 4:
         shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
@@ -151,7 +154,7 @@ def _weights_per_channel(
         why = {
             2 * channels: "two poolings are concatenated (concat pooling)",
             channels * height * width: "the map is flattened, place by place (FC layers)",
-        }.get(numbers, "there are layers between the pooling and the classifier")
+        }.get(numbers, "there are layers between them (as in MobileNetV3, or the FC layers of VGG)")
         why = (
             f"its classifier takes {numbers} numbers, but its last map has {channels} channels: "
             f"{why}, so no weight belongs to one channel and a map made from them would be wrong"
@@ -251,7 +254,7 @@ def _check_identity(
         f"class_activation_maps: for {name}, mean(map) + bias misses the logit by up to "
         f"{float(error.max()):.2g} of the map's size (rounding would be below {allowed:.0e}), so "
         f"these maps are not what the score is made of. Probably {why}. Use a network with "
-        "average pooling and one linear layer, or gradients.grad_cam(network, images, layer)"
+        "average pooling and one linear layer, or a method that needs no such head, such as Grad-CAM"
     )
 
 
