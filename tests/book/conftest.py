@@ -27,7 +27,7 @@ def browser() -> Iterator[Browser]:
     executable = find_browser()
     if executable is None:
         pytest.fail(
-            "No browser: install chromium (Debian: apt-get install chromium), or set CHROMIUM to one.",
+            "No browser: install chromium (apt-get install chromium), or set CHROMIUM to one.",
             pytrace=False,
         )
     with launched(executable) as browser:

@@ -1,4 +1,4 @@
-"""What every page of the book must keep. Each rule returns its complaints as a list of sentences."""
+"""What every page of the book must keep. A rule returns its complaints as sentences."""
 
 from __future__ import annotations
 
@@ -183,7 +183,8 @@ def axe_violations(visit: Visit) -> list[str]:
                     continue
                 summary = " ".join(node["failureSummary"].split())
                 found.append(
-                    f"{mode}, {size['width']} px: {violation['id']} at {' '.join(map(str, node['target']))}: "
+                    f"{mode}, {size['width']} px: {violation['id']} "
+                    f"at {' '.join(map(str, node['target']))}: "
                     f"{node['html'][:160]} ({summary[:240]})"
                 )
     visit.page.set_viewport_size(DESKTOP)
@@ -291,9 +292,8 @@ def dead_links(site: Path) -> list[str]:
                 target /= "index.html"
             if not target.is_relative_to(site.resolve()) or not target.is_file():
                 dead.append(f"{page.relative_to(site)}: {link} leads to no file")
-            elif address.fragment and target in places:
-                if unquote(address.fragment) not in places[target]:
-                    dead.append(f"{page.relative_to(site)}: {link} leads to no place in the page")
+            elif unquote(address.fragment) not in {"", *places.get(target, [])}:
+                dead.append(f"{page.relative_to(site)}: {link} leads to no place in the page")
     return sorted(set(dead))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_chapters_offer_their_notebook(book: Path, name: str):
 
 
 def test_pages_follow_one_another(book: Path):
-    for here, after in zip(TOC, TOC[1:], strict=False):
+    for here, after in itertools.pairwise(TOC):
         forward = parsed(book / f"{here}.html").select_one("a.right-next")
         back = parsed(book / f"{after}.html").select_one("a.left-prev")
         assert forward, f"{here} has no next page"
