@@ -68,8 +68,8 @@ _PHOTOS = (
         "public domain",
         (
             PhotoObject("helmet of a space suit", (278, 343, 512, 512), stand_in="football helmet"),
-            PhotoObject("model of a space shuttle", (352, 0, 458, 288), "space shuttle"),
-            PhotoObject("space suit", (18, 147, 374, 512)),
+            PhotoObject("model of a space shuttle", (352, 0, 458, 273), "space shuttle"),
+            PhotoObject("space suit", (18, 147, 366, 512)),
         ),
     ),
     Photo(
@@ -84,7 +84,7 @@ _PHOTOS = (
         "Lav Varshney; shipped with scikit-image",
         "CC0",
         (
-            PhotoObject("tripod", (234, 186, 406, 512), "tripod"),
+            PhotoObject("tripod", (228, 186, 406, 512), "tripod"),
             PhotoObject("man", (0, 62, 332, 512)),
         ),
     ),
@@ -93,14 +93,14 @@ _PHOTOS = (
         _SKIMAGE / "chelsea.png",
         "Stefan van der Walt; shipped with scikit-image",
         "CC0",
-        (PhotoObject("cat with a striped coat", (20, 0, 398, 300), "tiger cat"),),
+        (PhotoObject("cat with a striped coat", (0, 0, 398, 300), "tiger cat"),),
     ),
     Photo(
         "china",
         _SKLEARN / "china.jpg",
         "danielbuechele, Flickr 6061409035; shipped with scikit-learn",
         _CC_BY,
-        (PhotoObject("tower of the Summer Palace", (62, 28, 352, 392), "palace"),),
+        (PhotoObject("tower of the Summer Palace", (57, 29, 370, 424), "palace"),),
     ),
     Photo(
         "coffee",
@@ -108,9 +108,9 @@ _PHOTOS = (
         "Rachel Michetti, courtesy of Pikolo Espresso Bar; shipped with scikit-image",
         "CC0",
         (
-            PhotoObject("cup", (172, 16, 408, 308), "cup"),
-            PhotoObject("espresso in the cup", (198, 110, 368, 194), "espresso"),
-            PhotoObject("saucer", (76, 66, 478, 388)),
+            PhotoObject("cup", (172, 17, 407, 307), "cup"),
+            PhotoObject("espresso in the cup", (201, 95, 368, 194), "espresso"),
+            PhotoObject("saucer", (77, 67, 480, 389)),
         ),
     ),
     Photo(
@@ -125,7 +125,7 @@ _PHOTOS = (
         "vultilion, Flickr 6056698931; shipped with scikit-learn",
         _CC_BY,
         (
-            PhotoObject("dahlia", (168, 84, 446, 358), stand_in="daisy"),
+            PhotoObject("dahlia", (168, 85, 446, 360), stand_in="daisy"),
             PhotoObject("second dahlia, cut off", (286, 373, 470, 427), stand_in="daisy"),
         ),
     ),
@@ -134,7 +134,7 @@ _PHOTOS = (
         _MATPLOTLIB / "grace_hopper.jpg",
         "Grace Hopper, official portrait, United States Navy; shipped with matplotlib",
         "public domain",
-        (PhotoObject("navy uniform with cap", (13, 20, 512, 600), "military uniform"),),
+        (PhotoObject("navy uniform with cap", (12, 22, 512, 600), "military uniform"),),
     ),
     Photo(
         "hubble",
@@ -147,7 +147,7 @@ _PHOTOS = (
         _SKIMAGE / "motorcycle_left.png",
         "Middlebury 2014 stereo benchmark (Nesic and others); shipped with scikit-image",
         "none stated: for your own runs, not for publication",
-        (PhotoObject("motorcycle", (93, 70, 684, 452), stand_in="moped"),),
+        (PhotoObject("motorcycle", (92, 14, 684, 452), stand_in="moped"),),
     ),
     Photo(
         "page",
