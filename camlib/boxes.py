@@ -72,4 +72,4 @@ def iou(boxes: Tensor, others: Tensor) -> Tensor:
                 "(not x, y, width, height)"
             )
     overlap: Tensor = box_iou(boxes.reshape(-1, 4).double(), others.reshape(-1, 4).double())
-    return overlap.reshape(*boxes.shape[:-1], *others.shape[:-1])
+    return overlap.reshape(boxes.shape[:-1] + others.shape[:-1])

@@ -186,7 +186,7 @@ def _class_indices(classes: Any, top: int, logits: Tensor, names: Sequence[str] 
         return [index(e) for e in entry] if isinstance(entry, list | tuple | range) else entry
 
     given = torch.as_tensor(index(classes), device=logits.device)
-    if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
+    if given.numel() and (given.dtype.is_floating_point or given.dtype == torch.bool):
         raise ValueError(
             f"class_activation_maps: got classes of type {given.dtype}, expected indices or names"
         )
@@ -254,7 +254,7 @@ def _check_identity(
         f"class_activation_maps: for {name}, mean(map) + bias misses the logit by up to "
         f"{float(error.max()):.2g} of the map's size (rounding would be below {allowed:.0e}), so "
         f"these maps are not what the score is made of. Probably {why}. Use a network with "
-        "average pooling and one linear layer, or a method that needs no such head, such as Grad-CAM"
+        "average pooling and one linear layer, or a method that needs none, such as Grad-CAM"
     )
 
 
