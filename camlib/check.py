@@ -4,13 +4,18 @@ A check returns a `Verdict`, which a notebook shows as its message. An answer th
 is not wrong, only missing.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import operator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
+from torchvision import tv_tensors
+
+from camlib import boxes, cam
 
 
 @dataclass(frozen=True, repr=False)
@@ -429,4 +434,273 @@ def _heads() -> Iterator[tuple[tuple[Tensor, ...], bool, str]]:
         (features, weight, bias, lost),
         False,
         "it accepts a score that is NaN: NaN > tolerance is False. Ask for error <= tolerance.",
+    )
+
+
+# look
+
+
+def _number_list(answer: Any, length: int) -> list[float] | None:
+    """`length` finite numbers from a tensor, array or sequence, or None where it is none."""
+    try:
+        numbers = torch.as_tensor(answer, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return numbers.tolist() if numbers.shape == (length,) and numbers.isfinite().all() else None
+
+
+@torch.no_grad()
+def photo_map(answer: Any, network: Any, images: Tensor, name: str) -> Verdict:
+    """Exercise: the map of one class, from the features and the classifier's weights, by hand."""
+    if missing := _missing(answer):
+        return missing
+    features = network.forward_features(images)[0].double()
+    linear = network.get_classifier()
+    weight, bias, c = linear.weight.double(), linear.bias.double(), network.classes.index(name)
+    maps = torch.einsum("ck,khw->chw", weight, features)
+    truth, (channels, height, width) = maps[c], features.shape
+    if not isinstance(answer, Tensor) or not answer.is_floating_point():
+        what = answer.dtype if isinstance(answer, Tensor) else type(answer).__name__
+        return _not_yet(f"got {what}, expected a tensor of floats, one number for each place.")
+    if answer.shape != truth.shape:
+        asked = f"The map of one class is ({height}, {width})."
+        hints = {
+            (1, height, width): "the values may be right, but take the one image out of its batch",
+            tuple(features.shape): "the sum over the channels is missing",
+            tuple(maps.shape): f'those are the maps of all classes: take the one of "{name}"',
+            (height * width,): "the places stand in one row",
+            tuple(images.shape[2:]): "it is upsampled already, and the raw cells are asked",
+            (): "one number has no places left: sum over the channels only",
+        }
+        hint = hints.get(tuple(answer.shape), "sum over the channels, and over nothing else")
+        return _not_yet(f"your answer has the shape {tuple(answer.shape)}: {hint}. {asked}")
+    given = answer.detach().double().cpu()
+    if not given.isfinite().all():
+        return _not_yet("your map has values that are not finite (NaN or infinite).")
+
+    def same(other: Tensor) -> bool:
+        return bool((given - other).abs().max() <= 1e-5 * other.abs().max())
+
+    if same(truth):
+        return _right(f'this is the map of "{name}": its mean plus the bias is the logit.')
+    soft = [torch.einsum("k,khw->hw", weight.softmax(d)[c], features) for d in (0, 1)]
+    if same(truth.T):
+        return _not_yet("the values are right, but rows and columns are swapped.")
+    if same(truth + bias[c]):
+        return _not_yet("the bias is added at every place: it belongs to the logit, not to a map.")
+    if same(truth.relu()):
+        return _not_yet("the negative values are cut off: they lower the logit too, so keep them.")
+    if any(same(s) for s in soft):
+        return _not_yet("softmax was applied to the weights: take them as they are.")
+    if same(features.mean(0)) or same(features.sum(0)):
+        return _not_yet("the channels are added without weights, so no class comes in.")
+    nearest = int((maps - given).abs().amax(dim=(1, 2)).argmin())
+    if same(maps[nearest]):
+        return _not_yet(f'this is the map of "{network.classes[nearest]}", not of "{name}".')
+    if same(truth / channels):
+        return _not_yet("the channels are averaged: equation 2 sums over them.")
+    likeness = float(torch.corrcoef(torch.stack([truth.flatten(), given.flatten()]))[0, 1])
+    if likeness > 0.9999:
+        return _not_yet("the pattern is right, the scale is not: leave the values as they come.")
+    if likeness < -0.9999:
+        return _not_yet("the pattern is right, but upside down: there is a sign too many.")
+    return _not_yet(
+        "the values are others than sum_k w_k^c f_k(x, y). Which index belongs to the class, and "
+        "which to the channels?"
+    )
+
+
+def _class_index(answer: Any, names: Any) -> int | str:
+    """The index of a class given by name or index, or a sentence on why there is none."""
+    if isinstance(answer, Tensor) and answer.numel() == 1:
+        answer = answer.item()
+    if isinstance(answer, str):
+        try:
+            return int(names.index(answer))
+        except ValueError as error:
+            return f"{error}."
+    try:
+        index = -1 if isinstance(answer, bool) else operator.index(answer)
+    except TypeError:
+        return f"got {type(answer).__name__}, expected the name of a class, or its index."
+    if not 0 <= index < len(names):
+        return f"there is no class {index}: they go from 0 to {len(names) - 1}."
+    return index
+
+
+@torch.no_grad()
+def strongest_in_box(answer: Any, network: Any, image: Image.Image, box: Sequence[int]) -> Verdict:
+    """Exercise: of all classes, the one whose map has the largest value inside a box of a photo."""
+    if missing := _missing(answer):
+        return missing
+    names = network.classes
+    c = _class_index(answer, names)
+    if isinstance(c, str):
+        return _not_yet(c)
+    images = network.transform(image)[None]
+    every = torch.arange(len(names))[None]
+    result = cam.class_activation_maps(network, images, every)
+    maps = cam.upsample(result.maps[0], images.shape[-1])
+    whole = tv_tensors.BoundingBoxes(  # type: ignore[call-arg]
+        [list(map(float, box))], format="XYXY", canvas_size=(image.height, image.width)
+    )
+    seen = network.transform.geometry()(whole)[0].round().int().tolist()
+
+    def largest(edges: Sequence[int]) -> Tensor:
+        x0, y0, x1, y1 = (min(max(edge, 0), images.shape[-1] - 1) for edge in edges)
+        return maps[:, y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)].amax(dim=(1, 2))
+
+    inside, x0, y0, x1, y1 = largest(seen), *seen
+    best = int(inside.argmax())
+    if c == best:
+        return _right(f'"{names[c]}" reaches {inside[c]:.1f} there, more than any other class.')
+    positive = maps.relu()
+    mass = positive.sum(dim=(1, 2))
+    share = positive[:, y0:y1, x0:x1].sum(dim=(1, 2)) / mass
+    it = f'"{names[c]}"'
+    if mass[c] == 0:
+        return _not_yet(
+            f"the map of {it} is nowhere positive: a share of nothing is 0/0, NaN, and argmax "
+            "takes NaN for the largest."
+        )
+    if c == int(maps.amax(dim=(1, 2)).argmax()):
+        return _not_yet(f"{it} has the largest value of the whole picture: cut the box out first.")
+    if c == int(result.logits[0].argmax()):
+        return _not_yet(f"{it} has the highest logit. The box has not come in yet.")
+    if c == int(share.nan_to_num(0).argmax()):
+        return _not_yet(
+            f"{it} has the largest *share* of its own map inside the box, but of a weak map: its "
+            f"largest value there is {inside[c]:.1f}. The largest value is asked."
+        )
+    if c == int(maps[:, y0:y1, x0:x1].mean(dim=(1, 2)).argmax()):
+        return _not_yet(f"{it} has the largest *mean* in the box; the largest value is asked.")
+    if c == int(largest(box).argmax()):
+        return _not_yet("the box is still in pixels of the photo: carry it to the view first.")
+    if c == int(largest([y0, x0, y1, x1]).argmax()):
+        return _not_yet("x and y are swapped: a map is indexed [y, x], a box is (x0, y0, x1, y1).")
+    return _not_yet(
+        f"the map of {it} reaches {inside[c]:.1f} inside the box, and another class reaches more."
+    )
+
+
+def share_over_area(function: Any) -> Verdict:
+    """Exercise: a function (heatmap, box) -> share of the map in the box minus share of area."""
+    if missing := _missing(function):
+        return missing
+    if not callable(function):
+        return _not_yet(f"got {type(function).__name__}, expected a function of a map and a box.")
+
+    def share(
+        heatmap: Tensor, box: Tensor, cut: bool = True, end: int = 0
+    ) -> tuple[float, float, float]:
+        x0, y0, x1, y1 = box.tolist()
+        kept = heatmap.double().relu() if cut else heatmap.double()
+        inside = kept[y0 : y1 + end, x0 : x1 + end].sum() / kept.sum()
+        pixels = (x1 - x0 + end) * (y1 - y0 + end)
+        return float(inside), pixels / heatmap.numel(), float(pixels)
+
+    generator = torch.Generator().manual_seed(0)
+    boxes = ([2, 3, 9, 15], [0, 0, 20, 5], [11, 6, 22, 14])
+    cases = [(torch.randn(16, 24, generator=generator) + 0.3, torch.tensor(b)) for b in boxes]
+    given = []
+    for heatmap, box in cases:
+        try:
+            value = function(heatmap.clone(), box.clone())
+        except Exception as error:  # whatever a reader's function raises
+            return _not_yet(
+                f"your function stops with {type(error).__name__}: {error}. It is called with a "
+                "map (H, W), here (16, 24), and a box of four integers."
+            )
+        try:
+            given.append(float(value))
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            return _not_yet(f"your function returns {type(value).__name__}, expected one number.")
+
+    def same(wrong: Any) -> bool:
+        return all(abs(g - wrong(*case)) <= 1e-5 for g, case in zip(given, cases, strict=True))
+
+    def turned(heatmap: Tensor, box: Tensor) -> float:
+        inside = share(heatmap.T, box)[0]
+        return inside - share(heatmap, box)[1]
+
+    if same(lambda *case: share(*case)[0] - share(*case)[1]):
+        return _right("zero says: no better than a map that is the same everywhere.")
+    sentences = {
+        "this is the share of the map alone: subtract the share of the area.": lambda *case: share(
+            *case
+        )[0],
+        "this is the share of the area minus that of the map: the other way round.": lambda *case: (
+            share(*case)[1] - share(*case)[0]
+        ),
+        "this is share of the map *divided* by share of area: subtract.": lambda *case: (
+            share(*case)[0] / share(*case)[1]
+        ),
+        "negative values are counted: set them to zero first.": lambda *case: (
+            share(*case, cut=False)[0] - share(*case)[1]
+        ),
+        "one row and one column too many: a box is half-open, x1 is not in it.": lambda *case: (
+            share(*case, end=1)[0] - share(*case, end=1)[1]
+        ),
+        "the area is counted in pixels: divide it by the number of pixels of the map.": (
+            lambda *case: share(*case)[0] - share(*case)[2]
+        ),
+        "x and y are swapped: a map is indexed [y, x], a box is (x0, y0, x1, y1).": turned,
+    }
+    for sentence, wrong in sentences.items():
+        if same(wrong):
+            return _not_yet(sentence)
+    (heatmap, box), shown = cases[0], given[0]
+    inside, area, _ = share(heatmap, box)
+    return _not_yet(
+        f"for a random map and the box {box.tolist()} your function gives {shown:.4f}, expected "
+        f"{inside:.4f} - {area:.4f} = {inside - area:.4f}."
+    )
+
+
+@torch.no_grad()
+def box_with_other_crop(
+    answer: Any, network: Any, image: Image.Image, name: str, crop: float
+) -> Verdict:
+    """Exercise: the box of a class, in pixels of the photo, where the transform cuts otherwise."""
+    if missing := _missing(answer):
+        return missing
+    numbers = _number_list(answer, 4)
+    if numbers is None:
+        return _not_yet("expected four finite numbers, (x0, y0, x1, y1) in pixels of the photo.")
+    usual = network.transform
+    other = replace(usual, crop=crop)
+
+    def view_box(transform: Any, c: Any, low: float = 0.0) -> Tensor:
+        heatmap = cam.class_activation_maps(network, transform(image)[None], c).maps[0, 0]
+        heatmap = cam.upsample(heatmap, transform.size)
+        return boxes.box_from_map(heatmap - low * heatmap.min())
+
+    def same(box: Tensor) -> bool:
+        return bool((torch.tensor(numbers) - box).abs().max() <= 1)
+
+    seen = view_box(other, [name])
+    truth = other.box_in_photo(seen, image.size)
+    if same(truth):
+        return _right(f"with crop {crop} the box is {truth.round().int().tolist()}.")
+    if same(usual.box_in_photo(view_box(usual, [name]), image.size)):
+        return _not_yet(f"this is the box for crop {usual.crop}, with the network's own transform.")
+    if same(usual.box_in_photo(seen, image.size)):
+        return _not_yet(
+            "the box is carried back with the network's own transform: use the one that cut."
+        )
+    if same(seen):
+        return _not_yet("this box is in pixels of the view: carry it back to the photo.")
+    if same(other.box_in_photo(view_box(other, [name], low=1.0), image.size)):
+        return _not_yet(
+            "the minimum was subtracted before the threshold: 20 % of the maximum means another "
+            "place then."
+        )
+    x0, y0, x1, y1 = truth.tolist()
+    if same(torch.tensor([x0, y0, x1 - x0, y1 - y0])):
+        return _not_yet("this is x, y, width, height: give (x0, y0, x1, y1).")
+    if same(torch.tensor([y0, x0, y1, x1])):
+        return _not_yet("x and y are swapped: a box is (x0, y0, x1, y1).")
+    return _not_yet(
+        f'this is not the box at 20 % of the maximum of the map of "{name}", upsampled to the '
+        f"view, for crop {crop}."
     )

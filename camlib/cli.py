@@ -91,10 +91,14 @@ def _write_whole(fig: "Figure", output: Path) -> None:
         raise ValueError(f"the folder {output.parent} of the output does not exist")
     if output.is_dir():
         raise ValueError(f"the output {output} is a folder, expected a file name")
-    with tempfile.NamedTemporaryFile(dir=output.parent, suffix=".png", delete=False) as file:
-        temporary = Path(file.name)
+    temporary = None
     try:
+        with tempfile.NamedTemporaryFile(dir=output.parent, suffix=".png", delete=False) as file:
+            temporary = Path(file.name)
         fig.savefig(temporary, bbox_inches="tight")
         temporary.replace(output)
+    except OSError as error:
+        raise ValueError(f"cannot write {output}: {error.strerror}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)

