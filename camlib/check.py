@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from torchvision import tv_tensors
+from torchvision.models import vgg16
 
 from camlib import boxes, cam
 
@@ -109,7 +110,7 @@ def maps_from_weights(answer: Any) -> Verdict:
         (per_channel, "one map per class and channel, (N, C, K, H, W): the sum over k is missing."),
         (truth.softmax(1), "a softmax over the classes was applied; equation 2 has none."),
         (
-            truth.flatten(2).softmax(2).unflatten(2, (3, 4)),
+            truth.flatten(2).softmax(2).reshape(truth.shape),
             "a softmax over the places was applied.",
         ),
         (truth.relu(), "the negative values are gone; equation 2 has no ReLU."),
@@ -541,7 +542,7 @@ def strongest_in_box(answer: Any, network: Any, image: Image.Image, box: Sequenc
     every = torch.arange(len(names))[None]
     result = cam.class_activation_maps(network, images, every)
     maps = cam.upsample(result.maps[0], images.shape[-1])
-    whole = tv_tensors.BoundingBoxes(  # type: ignore[call-arg]
+    whole = tv_tensors.BoundingBoxes(
         [list(map(float, box))], format="XYXY", canvas_size=(image.height, image.width)
     )
     seen = network.transform.geometry()(whole)[0].round().int().tolist()
@@ -550,7 +551,8 @@ def strongest_in_box(answer: Any, network: Any, image: Image.Image, box: Sequenc
         x0, y0, x1, y1 = (min(max(edge, 0), images.shape[-1] - 1) for edge in edges)
         return maps[:, y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)].amax(dim=(1, 2))
 
-    inside, x0, y0, x1, y1 = largest(seen), *seen
+    inside = largest(seen)
+    x0, y0, x1, y1 = seen
     best = int(inside.argmax())
     if c == best:
         return _right(f'"{names[c]}" reaches {inside[c]:.1f} there, more than any other class.')
@@ -704,3 +706,198 @@ def box_with_other_crop(
         f'this is not the box at 20 % of the maximum of the map of "{name}", upsampled to the '
         f"view, for crop {crop}."
     )
+
+
+# fc_gap
+
+
+def _values(function: Any, *arguments: Any) -> tuple[Any, Verdict | None]:
+    """The tensor that the reader's function gives, in float64, or why it cannot be judged."""
+    if missing := _missing(function):
+        return None, missing
+    answer, why = _run(function, *arguments)
+    if why := why or _not_numbers(answer):
+        return None, _not_yet(why)
+    return answer.detach().cpu().double(), None
+
+
+def fc6_of_vgg16_at_448(answer: Any) -> Verdict:
+    """Parameters of VGG-16's first FC layer for 448 x 448 images, without adaptive pooling."""
+    if missing := _missing(answer):
+        return missing
+    try:
+        given = float(answer)
+    except Exception:
+        given = float("nan")
+    if isinstance(answer, bool | str | bytes) or not given.is_integer():
+        return _not_yet("expected one whole number, the count of weights and biases.")
+    with torch.device("meta"):
+        network = vgg16(weights=None)
+        small = network.features(torch.empty(1, 3, 224, 224)).numel()
+        pool5 = network.features(torch.empty(1, 3, 448, 448))
+        conv5 = network.features[:-1](torch.empty(1, 3, 448, 448))
+    units = network.classifier[0].out_features
+    truth = pool5.numel() * units + units
+    if given == truth:
+        return _right(
+            f"{pool5.shape[1]} x {pool5.shape[2]} x {pool5.shape[3]} numbers, each with a weight "
+            f"to each of {units} units, and a bias per unit: {truth:,}."
+        )
+    if given == truth - units:
+        return _not_yet("these are the weights; each unit has a bias too.")
+    if given in (small * units, small * units + units):
+        return _not_yet("that is FC6 at 224 x 224: how large is the map that pool5 gives at 448?")
+    if given in (2 * small * units, 2 * small * units + units):
+        return _not_yet("twice the side is twice the rows and twice the columns.")
+    if given in (conv5.numel() * units, conv5.numel() * units + units):
+        return _not_yet("that is the map before pool5: the pooling halves it once more.")
+    return _not_yet(
+        "FC6 has one weight per unit for every number in the flattened map, and one bias per unit. "
+        "Start from the shape of `features` for a 448 x 448 image."
+    )
+
+
+def fc_weights_of_gap(function: Any) -> Verdict:
+    """GAP and a linear layer written as one FC layer: (weight (C, K), H, W) -> (C, K * H * W)."""
+    generator = torch.Generator().manual_seed(2)
+    for c, k, h, w in ((3, 5, 2, 4), (2, 3, 3, 3)):
+        weight = torch.randn(c, k, generator=generator)
+        answer, verdict = _values(function, weight, h, w)
+        if verdict:
+            return verdict
+        if answer.shape != (c, k * h * w):
+            return _not_yet(
+                f"for weights of shape {(c, k)} and a map of {h} x {w} your answer has shape "
+                f"{tuple(answer.shape)}, expected {(c, k * h * w)}: a row per class, a column "
+                "per number of the flattened map."
+            )
+        shared = weight.double()
+        truth = shared.repeat_interleave(h * w, dim=1) / (h * w)
+        if _same(answer, truth):
+            continue
+        if _same(answer, truth * h * w):
+            return _not_yet(
+                "these weights give the sum over the places: GAP averages, so the logit comes out "
+                "H x W times too large."
+            )
+        tiled = shared.repeat(1, h * w)
+        if _same(answer, tiled) or _same(answer, tiled / (h * w)):
+            return _not_yet(
+                "right numbers, wrong order: flatten goes channel by channel, so the H x W places "
+                "of channel 0 come first, then those of channel 1."
+            )
+        return _not_yet(
+            "the logits differ from those of GAP and the linear layer. Every place of channel k "
+            "gets the same weight: which, so that the sum over the places is the average?"
+        )
+    return _right("one weight per channel, the same at every place, divided by their number.")
+
+
+def contributions_by_place(function: Any) -> Verdict:
+    """One FC layer taken apart by place: (features, weight, bias) -> (C, H, W)."""
+    generator = torch.Generator().manual_seed(3)
+    for c, k, h, w in ((3, 5, 2, 4), (2, 6, 3, 3)):
+        features = torch.rand(k, h, w, generator=generator)
+        weight = torch.randn(c, k * h * w, generator=generator)
+        bias = torch.randn(c, generator=generator) + 1
+        answer, verdict = _values(function, features, weight, bias)
+        if verdict:
+            return verdict
+        if answer.shape == (c, w, h) and h != w:
+            return _not_yet("rows and columns are swapped: (C, W, H) where (C, H, W) was asked.")
+        if answer.shape != (c, h, w):
+            return _not_yet(
+                f"for {c} classes and a map of {h} x {w} your answer has shape "
+                f"{tuple(answer.shape)}, expected {(c, h, w)}."
+            )
+        f, own, b = features.double(), weight.double(), bias.double()[:, None, None]
+        truth = (own.reshape(c, k, h, w) * f).sum(dim=1)
+        if _same(answer, truth):
+            continue
+        if _same(answer, truth + b) or _same(answer, truth + b / (h * w)):
+            return _not_yet("leave the bias out: it belongs to no place.")
+        if any(_same(answer, truth / n) for n in (k, h * w, k * h * w)):
+            return _not_yet("these are averages: add up over the channels, and divide by nothing.")
+        last = (own.reshape(c, h, w, k) * f.permute(1, 2, 0)).sum(dim=3)
+        if _same(answer, last):
+            return _not_yet(
+                "the weights are read in the wrong order: flatten goes channel by channel, then "
+                "row by row, so a row of the weight has the layout (K, H, W)."
+            )
+        if _same(answer, (own.reshape(c, k, w, h).transpose(2, 3) * f).sum(dim=1)):
+            return _not_yet("the weights' rows and columns are swapped: their layout is (K, H, W).")
+        same = own.reshape(c, k, h * w)
+        if any(
+            _same(answer, torch.einsum("ck,khw->chw", one, f))
+            for one in (same.mean(dim=2), same.sum(dim=2), same[:, :, 0])
+        ):
+            return _not_yet("one weight per channel is GAP's way: here each place has its own.")
+        if _same(answer.sum(dim=(1, 2)), truth.sum(dim=(1, 2))):
+            return _not_yet(
+                "the places add up to the logit without its bias, but the shares are wrong: the "
+                "share of a place is what the logit loses when that place is set to zero."
+            )
+        return _not_yet(
+            "the places do not add up to the logit without its bias. Multiply each number of the "
+            "map by its own weight, then add up over the channels only."
+        )
+    return _right("the shares of the places and the bias add up to the logit, for every class.")
+
+
+def blind_but_not_additive(head: Any) -> Verdict:
+    """A head (N, K, H, W) -> (N,) that ignores where cells are, and is no sum over them."""
+    generator = torch.Generator().manual_seed(4)
+    n, k, h, w = 6, 4, 3, 5
+    features = torch.randn(n, k, h, w, generator=generator, dtype=torch.float64)
+
+    def score(maps: Tensor) -> Tensor:
+        answer, verdict = _values(head, maps)
+        if verdict is None and answer.shape != (len(maps),):
+            verdict = _not_yet(
+                f"for {len(maps)} maps your head gives shape {tuple(answer.shape)}, expected "
+                f"{(len(maps),)}: one score per image."
+            )
+        if verdict:
+            raise _Stop(verdict)
+        scores: Tensor = answer
+        return scores
+
+    try:
+        scores = score(features)
+        scale = scores.abs().max() + 1e-12
+
+        def differ(one: Tensor, other: Tensor) -> bool:
+            return bool((one - other).abs().max() > 1e-5 * scale)
+
+        if differ(score(features), scores):
+            return _not_yet("the same maps get another score the second time.")
+        if not differ(scores, scores.mean().expand(n)):
+            return _not_yet("every image gets the same score: a constant is no head.")
+        if differ(score(features[:1]), scores[:1]):
+            return _not_yet("the score of an image depends on the other images of the batch.")
+        for _ in range(5):
+            order = torch.randperm(h * w, generator=generator)
+            if differ(score(features.flatten(2)[:, :, order].reshape(n, k, h, w)), scores):
+                return _not_yet(
+                    "the score changes when the cells of the map are shuffled: some place is "
+                    "treated differently from the others."
+                )
+        nothing = score(torch.zeros_like(features))
+        total = torch.zeros_like(scores)
+        for place in range(h * w):
+            alone = torch.zeros_like(features).flatten(2)
+            alone[:, :, place] = features.flatten(2)[:, :, place]
+            total += score(alone.reshape(n, k, h, w)) - nothing
+        if not bool((total - (scores - nothing)).abs().max() > 1e-3 * (total.abs().max() + scale)):
+            return _not_yet(
+                "the score does not depend on the arrangement, but it is still a sum of one share "
+                "per place, as with average pooling and a linear layer."
+            )
+    except _Stop as stop:
+        return stop.verdict
+    return _right("the arrangement is lost, and the score is no sum of one share per place either.")
+
+
+class _Stop(Exception):  # noqa: N818  (ends a check from within, is no error)
+    def __init__(self, verdict: Verdict):
+        self.verdict = verdict
