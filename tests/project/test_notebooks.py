@@ -20,7 +20,8 @@ METADATA = {"kernelspec": {"name": "python3", "display_name": "Python 3", "langu
 
 @pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
 def test_chapter_is_stored_as_it_must_be(path: Path):
-    assert notebook_faults(path) == []
+    if faults := notebook_faults(path):
+        pytest.fail("\n".join([path.name, *faults]), pytrace=False)
 
 
 def test_all_chapters_are_in_the_book():
@@ -42,7 +43,7 @@ def test_a_good_chapter_passes(tmp_path: Path):
     path = stored(
         tmp_path,
         new_markdown_cell("# A chapter"),
-        new_code_cell("from camlib import plots  # for plots.overlay"),
+        new_code_cell("from camlib import plots  # for plots.overlay\n\nplots.use_book_style()"),
         drawing(ALT),
         new_code_cell("print(7, 7)", outputs=[PRINTED], metadata={"tags": KEPT}),
     )
