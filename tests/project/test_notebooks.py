@@ -44,6 +44,7 @@ def test_a_good_chapter_passes(tmp_path: Path):
         tmp_path,
         new_markdown_cell("# A chapter"),
         new_code_cell("from camlib import plots  # for plots.overlay\n\nplots.use_book_style()"),
+        new_code_cell("def figure():\n    return plots.overlay(image)"),
         drawing(ALT),
         new_code_cell("print(7, 7)", outputs=[PRINTED], metadata={"tags": KEPT}),
     )
@@ -71,6 +72,7 @@ BAD_CELLS = {
     ),
     "no alt": (new_code_cell("plt.imshow(image)"), "no alt text"),
     "no alt, axes": (new_code_cell("axes.imshow(image)"), "no alt text"),
+    "no alt, IPython": (new_code_cell("%time plots.overlay(image)"), "no alt text"),
     "short alt": (drawing("A map"), "no alt text"),
     "file name": (drawing("figures/maps/espresso/overlay_final.png"), "no sentence"),
 }
