@@ -555,7 +555,7 @@ def strongest_in_box(answer: Any, network: Any, image: Image.Image, box: Sequenc
     x0, y0, x1, y1 = seen
     best = int(inside.argmax())
     if c == best:
-        return _right(f'"{names[c]}" reaches {inside[c]:.1f} there, more than any other class.')
+        return _right(f'"{names[c]}" reaches more there than any other class.')
     positive = maps.relu()
     mass = positive.sum(dim=(1, 2))
     share = positive[:, y0:y1, x0:x1].sum(dim=(1, 2)) / mass
@@ -589,73 +589,61 @@ def share_over_area(function: Any) -> Verdict:
     """Exercise: a function (heatmap, box) -> share of the map in the box minus share of area."""
     if missing := _missing(function):
         return missing
-    if not callable(function):
-        return _not_yet(f"got {type(function).__name__}, expected a function of a map and a box.")
 
-    def share(
-        heatmap: Tensor, box: Tensor, cut: bool = True, end: int = 0
-    ) -> tuple[float, float, float]:
-        x0, y0, x1, y1 = box.tolist()
-        kept = heatmap.double().relu() if cut else heatmap.double()
-        inside = kept[y0 : y1 + end, x0 : x1 + end].sum() / kept.sum()
-        pixels = (x1 - x0 + end) * (y1 - y0 + end)
-        return float(inside), pixels / heatmap.numel(), float(pixels)
+    def share(heatmap: Tensor, box: list[int], end: int = 0) -> float:
+        x0, y0, x1, y1 = box
+        inside = heatmap[y0 : y1 + end, x0 : x1 + end].sum() / heatmap.sum()
+        return float(inside)
 
-    generator = torch.Generator().manual_seed(0)
-    boxes = ([2, 3, 9, 15], [0, 0, 20, 5], [11, 6, 22, 14])
-    cases = [(torch.randn(16, 24, generator=generator) + 0.3, torch.tensor(b)) for b in boxes]
-    given = []
-    for heatmap, box in cases:
-        try:
-            value = function(heatmap.clone(), box.clone())
-        except Exception as error:  # whatever a reader's function raises
-            return _not_yet(
-                f"your function stops with {type(error).__name__}: {error}. It is called with a "
-                "map (H, W), here (16, 24), and a box of four integers."
-            )
+    chance = torch.Generator().manual_seed(0)
+    slips: dict[str, list[float]] = {}
+    given, truths, inputs = [], [], []
+    for box in ([2, 3, 9, 15], [0, 0, 20, 5], [11, 6, 22, 14]):
+        heatmap = torch.randn(16, 24, generator=chance) + 0.3
+        value, trouble = _run(function, heatmap, torch.tensor(box))
+        if trouble:
+            return _not_yet(f"{trouble} (for a map of 16 x 24 and the box {box}).")
         try:
             given.append(float(value))
         except (TypeError, ValueError, RuntimeError, OverflowError):
-            return _not_yet(f"your function returns {type(value).__name__}, expected one number.")
+            return _not_yet(f"your function gives {type(value).__name__}, expected one number.")
+        x0, y0, x1, y1 = box
+        positive, pixels = heatmap.double().relu(), (x1 - x0) * (y1 - y0)
+        part, area = share(positive, box), pixels / heatmap.numel()
+        larger = (x1 - x0 + 1) * (y1 - y0 + 1) / heatmap.numel()
+        truths.append(part - area)
+        inputs.append(f"for a random map and the box {box}: {part:.4f} - {area:.4f}")
+        for sentence, number in {
+            "this is the share of the map alone: subtract the share of the area.": part,
+            "this is the share of the area minus that of the map, the other way round.": area
+            - part,
+            "the share of the map is divided by that of the area: subtract.": part / area,
+            "negative values are counted: set them to zero first.": share(heatmap.double(), box)
+            - area,
+            "one row and one column too many: a box is half-open, x1 is not in it.": share(
+                positive, box, 1
+            )
+            - larger,
+            "the area is in pixels: divide it by the number of pixels of the map.": part - pixels,
+            "x and y are swapped: a map is indexed [y, x], a box is (x0, y0, x1, y1).": share(
+                positive.T, box
+            )
+            - area,
+        }.items():
+            slips.setdefault(sentence, []).append(number)
 
-    def same(wrong: Any) -> bool:
-        return all(abs(g - wrong(*case)) <= 1e-5 for g, case in zip(given, cases, strict=True))
+    def same(numbers: list[float]) -> bool:
+        return all(abs(g - n) <= 1e-5 for g, n in zip(given, numbers, strict=True))
 
-    def turned(heatmap: Tensor, box: Tensor) -> float:
-        inside = share(heatmap.T, box)[0]
-        return inside - share(heatmap, box)[1]
-
-    if same(lambda *case: share(*case)[0] - share(*case)[1]):
+    if same(truths):
         return _right("zero says: no better than a map that is the same everywhere.")
-    sentences = {
-        "this is the share of the map alone: subtract the share of the area.": lambda *case: share(
-            *case
-        )[0],
-        "this is the share of the area minus that of the map: the other way round.": lambda *case: (
-            share(*case)[1] - share(*case)[0]
-        ),
-        "this is share of the map *divided* by share of area: subtract.": lambda *case: (
-            share(*case)[0] / share(*case)[1]
-        ),
-        "negative values are counted: set them to zero first.": lambda *case: (
-            share(*case, cut=False)[0] - share(*case)[1]
-        ),
-        "one row and one column too many: a box is half-open, x1 is not in it.": lambda *case: (
-            share(*case, end=1)[0] - share(*case, end=1)[1]
-        ),
-        "the area is counted in pixels: divide it by the number of pixels of the map.": (
-            lambda *case: share(*case)[0] - share(*case)[2]
-        ),
-        "x and y are swapped: a map is indexed [y, x], a box is (x0, y0, x1, y1).": turned,
-    }
-    for sentence, wrong in sentences.items():
-        if same(wrong):
+    for sentence, numbers in slips.items():
+        if same(numbers):
             return _not_yet(sentence)
-    (heatmap, box), shown = cases[0], given[0]
-    inside, area, _ = share(heatmap, box)
+    worst = max(range(len(given)), key=lambda i: abs(given[i] - truths[i]))
     return _not_yet(
-        f"for a random map and the box {box.tolist()} your function gives {shown:.4f}, expected "
-        f"{inside:.4f} - {area:.4f} = {inside - area:.4f}."
+        f"{inputs[worst]} = {truths[worst]:.4f} was expected, your function gives "
+        f"{given[worst]:.4f}."
     )
 
 
@@ -683,7 +671,9 @@ def box_with_other_crop(
     seen = view_box(other, [name])
     truth = other.box_in_photo(seen, image.size)
     if same(truth):
-        return _right(f"with crop {crop} the box is {truth.round().int().tolist()}.")
+        return _right(
+            f"this is the box that the cut with crop {crop} gives, in pixels of the photo."
+        )
     if same(usual.box_in_photo(view_box(usual, [name]), image.size)):
         return _not_yet(f"this is the box for crop {usual.crop}, with the network's own transform.")
     if same(usual.box_in_photo(seen, image.size)):
