@@ -411,8 +411,9 @@ def _heads() -> Iterator[tuple[tuple[Tensor, ...], bool, str]]:
         "rounding is relative to the map, not to the score.",
     )
     small = features * 1e-5
+    lower = small.mean((2, 3)) @ weight.T + bias  # the neighbouring float is as right
     yield (
-        (small, weight, bias, small.mean((2, 3)) @ weight.T + bias),
+        (small, weight, bias, torch.nextafter(lower, lower + 1)),
         True,
         "it refuses a right head whose bias is far larger than its map: what is added is the map "
         "and the bias, so the size is max|M| + |b|.",
