@@ -137,7 +137,7 @@ def test_strongest_in_box_tells_the_near_misses_apart():
     maps = torch.zeros(9, 4, 4)
     maps[0, 3, 0] = 5.0  # largest value in the box
     maps[0, 0, 0] = 1.0
-    maps[1, 0, 3] = 9.0  # largest value anywhere
+    maps[1, 0, 0] = 9.0  # largest value anywhere
     maps[2, 0:2, :] = 4.0  # highest logit
     maps[3, 2, 0] = 0.1  # all of its little mass in the box
     maps[3, :2] = -1
