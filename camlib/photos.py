@@ -5,6 +5,7 @@ main objects, drawn by looking at the pictures, to about three pixels.
 """
 
 import difflib
+import importlib.util
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -12,8 +13,6 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import skimage
-import sklearn
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
@@ -55,8 +54,16 @@ class Photo:
         return read(self.path)
 
 
-_SKIMAGE = Path(skimage.__file__).parent / "data"
-_SKLEARN = Path(sklearn.__file__).parent / "datasets" / "images"
+def _folder_of(package: str) -> Path:
+    """Where an installed package lies, without importing it: that would take a second or two."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"camlib.photos: {package}, which ships photographs, is missing")
+    return Path(spec.origin).parent
+
+
+_SKIMAGE = _folder_of("skimage") / "data"
+_SKLEARN = _folder_of("sklearn") / "datasets" / "images"
 _MATPLOTLIB = Path(matplotlib.get_data_path()) / "sample_data"
 _CC_BY = "CC BY 2.0; shown here cropped and under maps"
 
