@@ -36,7 +36,7 @@ serve: $(MADE) ## show the built book on http://localhost:8000 (another port: ma
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 bench: $(MADE) ## measure what a map costs, next to other libraries
-	$(BIN)/python bench/cam_cost.py
+	KINETO_LOG_LEVEL=99 $(BIN)/python bench/cam_cost.py # quiet: the profiler reports every start and stop
 
 pins: $(MADE) ## write requirements.txt and environment.yml from requirements.in
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
