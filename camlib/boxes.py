@@ -24,7 +24,7 @@ def box_from_map(heatmap: Tensor, threshold: float = 0.2) -> Tensor:
         ValueError: if no value is above zero: then no place speaks for the class. Also for a
             map that is not (H, W) or not finite, and for another threshold.
     """
-    if heatmap.ndim != 2:
+    if heatmap.ndim != 2 or not heatmap.numel():
         raise ValueError(
             f"box_from_map: got a map of shape {tuple(heatmap.shape)}, expected one map (H, W)"
         )
@@ -41,8 +41,11 @@ def box_from_map(heatmap: Tensor, threshold: float = 0.2) -> Tensor:
             f"box_from_map: no value of the map is above zero (its maximum is {maximum:.3g}), so "
             "no place speaks for this class and there is nothing to box"
         )
-    above = (heatmap > threshold * maximum).cpu().numpy().astype(np.uint8)
-    _, _, regions, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    # The maximum is always above, also where a threshold next to 1 times it rounds up to it.
+    above = (heatmap > threshold * maximum) | (heatmap == maximum)
+    _, _, regions, _ = cv2.connectedComponentsWithStats(
+        above.cpu().numpy().astype(np.uint8), connectivity=8
+    )
     # Row 0 is the background.
     x, y, width, height, _ = max(regions[1:].tolist(), key=lambda region: region[cv2.CC_STAT_AREA])
     return torch.tensor([x, y, x + width, y + height])

@@ -4,6 +4,7 @@ A check returns a `Verdict`, which a notebook shows as its message. An answer th
 is not wrong, only missing.
 """
 
+import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -69,6 +70,8 @@ def _not_numbers(answer: Any) -> str:
         return "your function still gives `...`: put your lines in its place."
     if not isinstance(answer, Tensor):
         return f"expected a tensor, got {type(answer).__name__}."
+    if answer.layout != torch.strided or answer.is_meta:
+        return f"expected a plain tensor, got one of layout {answer.layout} on {answer.device}."
     if answer.is_complex() or answer.dtype == torch.bool or answer.is_quantized:
         return f"expected a tensor of real numbers, got {answer.dtype}."
     if not bool(answer.isfinite().all()):
@@ -451,14 +454,19 @@ def _number_list(answer: Any, length: int) -> list[float] | None:
     return numbers.tolist() if numbers.shape == (length,) and numbers.isfinite().all() else None
 
 
+def _device(network: Any) -> torch.device:
+    device: torch.device = next(network.parameters()).device
+    return device
+
+
 @torch.no_grad()
 def photo_map(answer: Any, network: Any, images: Tensor, name: str) -> Verdict:
     """Exercise: the map of one class, from the features and the classifier's weights, by hand."""
     if missing := _missing(answer):
         return missing
-    features = network.forward_features(images)[0].double()
-    linear = network.get_classifier()
-    weight, bias, c = linear.weight.double(), linear.bias.double(), network.classes.index(name)
+    features = network.forward_features(images.to(_device(network)))[0].cpu().double()
+    linear, c = network.get_classifier(), network.classes.index(name)
+    weight, bias = linear.weight.cpu().double(), linear.bias.cpu().double()
     maps = torch.einsum("ck,khw->chw", weight, features)
     truth, (channels, height, width) = maps[c], features.shape
     if not isinstance(answer, Tensor) or not answer.is_floating_point():
@@ -476,7 +484,7 @@ def photo_map(answer: Any, network: Any, images: Tensor, name: str) -> Verdict:
         }
         hint = hints.get(tuple(answer.shape), "sum over the channels, and over nothing else")
         return _not_yet(f"your answer has the shape {tuple(answer.shape)}: {hint}. {asked}")
-    given = answer.detach().double().cpu()
+    given = answer.detach().cpu().double()
     if not given.isfinite().all():
         return _not_yet("your map has values that are not finite (NaN or infinite).")
 
@@ -613,7 +621,7 @@ def share_over_area(function: Any) -> Verdict:
         part, area = share(positive, box), pixels / heatmap.numel()
         larger = (x1 - x0 + 1) * (y1 - y0 + 1) / heatmap.numel()
         truths.append(part - area)
-        inputs.append(f"for a random map and the box {box}: {part:.4f} - {area:.4f}")
+        inputs.append(f"a random map of 16 x 24 and the box {box}")
         for sentence, number in {
             "this is the share of the map alone: subtract the share of the area.": part,
             "this is the share of the area minus that of the map, the other way round.": area
@@ -642,9 +650,11 @@ def share_over_area(function: Any) -> Verdict:
         if same(numbers):
             return _not_yet(sentence)
     worst = max(range(len(given)), key=lambda i: abs(given[i] - truths[i]))
+    if not math.isfinite(given[worst]):
+        return _not_yet(f"for {inputs[worst]} your function gives {given[worst]}.")
+    direction = "too much" if given[worst] > truths[worst] else "too little"
     return _not_yet(
-        f"{inputs[worst]} = {truths[worst]:.4f} was expected, your function gives "
-        f"{given[worst]:.4f}."
+        f"for {inputs[worst]} your function gives {given[worst]:.4f}, which is {direction}."
     )
 
 
@@ -662,7 +672,8 @@ def box_with_other_crop(
     other = replace(usual, crop=crop)
 
     def view_box(transform: Any, c: Any, low: float = 0.0) -> Tensor:
-        heatmap = cam.class_activation_maps(network, transform(image)[None], c).maps[0, 0]
+        images = transform(image)[None].to(_device(network))
+        heatmap = cam.class_activation_maps(network, images, c).maps[0, 0]
         heatmap = cam.upsample(heatmap, transform.size)
         return boxes.box_from_map(heatmap - low * heatmap.min())
 
@@ -839,7 +850,7 @@ def blind_but_not_additive(head: Any) -> Verdict:
     """A head (N, K, H, W) -> (N,) that ignores where cells are, and is no sum over them."""
     generator = torch.Generator().manual_seed(4)
     n, k, h, w = 6, 4, 3, 5
-    features = torch.randn(n, k, h, w, generator=generator, dtype=torch.float64)
+    features = torch.randn(n, k, h, w, generator=generator)
 
     def score(maps: Tensor) -> Tensor:
         answer, verdict = _values(head, maps)

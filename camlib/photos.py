@@ -6,6 +6,7 @@ main objects, drawn by looking at the pictures, to about three pixels.
 
 import difflib
 import importlib.util
+from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -189,9 +190,21 @@ def load(name: str) -> Photo:
     for photo in _PHOTOS:
         if photo.name == name:
             return photo
-    near = difflib.get_close_matches(name, NAMES, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(NAMES)}"
-    raise ValueError(f"photos.load: there is no photograph {name!r}: {hint}")
+    hint = did_you_mean(str(name), NAMES)
+    raise ValueError(f"photos.load: there is no photograph {name!r}{hint}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """An ending for an error: the nearest known names, or all of them where they are few."""
+    known = list(dict.fromkeys(known))
+    # A word of a name first: "cat" is nearer to "crate" than to "tiger cat", letter by letter.
+    near = [k for k in known if name.lower() in k.lower().split()][:5]
+    if not near:
+        lower = {k.lower(): k for k in known}
+        near = [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.7)]
+    if near:
+        return ": did you mean " + " or ".join(f'"{k}"' for k in near) + "?"
+    return f" (there are: {', '.join(known)})" if len(known) <= 20 else ""
 
 
 def read(image: ImageLike) -> Image.Image:
@@ -242,14 +255,19 @@ def _read_file(path: Path) -> Image.Image:
         ) from None
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path} is too large: {error}") from None
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path} cannot be read, it may be truncated: {error}") from error
+    except Exception as error:  # decoders raise all kinds of errors on damaged files
+        raise ValueError(
+            f"{path} cannot be read, it may be truncated or damaged: {error}"
+        ) from error
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
-        return _from_array(np.asarray(image))
+        array = np.asarray(image)
+        if image.mode == "I" and array.min() >= 0 and array.max() <= 65535:
+            array = array.astype(np.uint16)  # Pillow's way to hold 16 bits in some formats
+        return _from_array(array)
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
@@ -268,7 +286,7 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
         bytes_ = array.astype(np.uint8) * 255
     elif array.dtype == np.uint8:
         bytes_ = array
-    elif np.issubdtype(array.dtype, np.integer) and array.min() >= 0 and array.max() <= 65535:
+    elif array.dtype.kind == "u" and array.dtype.itemsize == 2:
         bytes_ = np.round(array / 257).astype(np.uint8)  # 65535 / 255 = 257
     elif np.issubdtype(array.dtype, np.floating) and array.min() >= 0 and array.max() <= 1:
         bytes_ = np.round(array * 255).astype(np.uint8)

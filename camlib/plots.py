@@ -42,7 +42,7 @@ STYLE: Any = {
 
 
 def use_book_style() -> None:
-    """Set matplotlib's defaults to the book's, for the figures of this session."""
+    """Set matplotlib's defaults to the book's, for the figures made from now on."""
     plt.rcParams.update(STYLE)
 
 
@@ -122,10 +122,11 @@ def side_by_side(
     Raises:
         ValueError: if there is not one title, or not one box, for each map.
     """
-    if maps.ndim != 3 or len(titles) != len(maps) or (boxes and len(boxes) != len(maps)):
+    boxes = [None] * len(maps) if boxes is None else boxes
+    if maps.ndim != 3 or not len(titles) == len(boxes) == len(maps):
         raise ValueError(
             f"side_by_side: got maps of shape {tuple(maps.shape)}, {len(titles)} titles and "
-            f"{'no' if boxes is None else len(boxes)} boxes, expected (M, H, W) and M of each"
+            f"{len(boxes)} boxes, expected (M, H, W) and M of each"
         )
     rows = (len(maps) + 2) // 2
     bars = 1 if shared else rows
@@ -135,9 +136,9 @@ def side_by_side(
         ax.set_axis_off()
     with plt.rc_context(STYLE):
         picture(panels[0], image, "image")
-        for i, (ax, heatmap, title) in enumerate(zip(panels[1:], maps, titles, strict=False)):
+        for ax, heatmap, title, box in zip(panels[1:], maps, titles, boxes, strict=False):
             colours = overlay(ax, image, heatmap, title, vmax=float(maps.max()) if shared else None)
-            if boxes and (box := boxes[i]) is not None:
+            if box is not None:
                 draw_box(ax, box)
             if not shared:
                 colour_bar(fig, colours, ax, heatmap)

@@ -19,6 +19,12 @@ def test_a_pixel_at_the_threshold_is_outside():
     assert box_from_map(heatmap, 0.2).tolist() == [0, 0, 2, 1]
 
 
+def test_a_threshold_next_to_one_leaves_the_maximum():
+    for dtype in (torch.float32, torch.bfloat16):
+        heatmap = torch.eye(3, dtype=dtype) * torch.tensor([1, 1, 3], dtype=dtype)
+        assert box_from_map(heatmap, 1 - 1e-12).tolist() == [2, 2, 3, 3]
+
+
 def test_regions_touching_at_a_corner_are_one():
     assert box_from_map(torch.eye(5)).tolist() == [0, 0, 5, 5]
 
@@ -61,6 +67,7 @@ def test_largest_region_against_a_flood_fill():
         (torch.zeros(4, 4), 0.2, "no value of the map is above zero"),
         (-torch.ones(4, 4), 0.2, "no value of the map is above zero"),
         (torch.ones(1, 4, 4), 0.2, r"shape \(1, 4, 4\)"),
+        (torch.ones(0, 4), 0.2, r"shape \(0, 4\)"),
         (torch.tensor([[1.0, torch.nan]]), 0.2, "not finite"),
         (torch.ones(4, 4), 20, "20 % is 0.2"),
         (torch.ones(4, 4), 1.0, "threshold < 1"),

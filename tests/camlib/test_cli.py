@@ -44,6 +44,20 @@ def test_a_bundled_name_and_an_output_that_is_replaced(here):
     assert cli.main(["cam", "coffee", "--output", "out.png"]) == 0
     with Image.open(here / "out.png") as png:
         assert png.width > 400
+    (here / "new").touch()  # what any new file may be read by
+    assert (here / "out.png").stat().st_mode == (here / "new").stat().st_mode
+
+
+def test_a_link_is_written_through(here):
+    (here / "target.png").write_text("old")
+    try:
+        (here / "link.png").symlink_to(here / "target.png")
+    except OSError:
+        return  # Windows gives links to administrators only
+    assert cli.main(["cam", "coffee", "--output", "link.png"]) == 0
+    assert (here / "link.png").is_symlink()
+    with Image.open(here / "target.png") as png:
+        assert png.width > 400
 
 
 def test_the_box_is_in_pixels_of_the_photo(capsys):

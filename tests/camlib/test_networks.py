@@ -77,9 +77,19 @@ def test_a_damaged_weight_file_is_refused(monkeypatch):
         networks.create("lite0")
 
 
+def test_pictures_and_sizes_the_transform_refuses(lite0):
+    with pytest.raises(ValueError, match="1 x 51 pixels, expected sides within a factor of 50"):
+        lite0.transform(np.zeros((51, 1), np.uint8))
+    for size in (0, -3, 224.5, "224"):
+        with pytest.raises(ValueError, match=f"size is {size!r}, expected a positive number"):
+            lite0.transform(np.zeros((8, 8), np.uint8), size)
+
+
 def test_an_unknown_network():
     with pytest.raises(ValueError, match=r"there is no network 'lite'.*lite0"):
         networks.create("lite")
+    with pytest.raises(ValueError, match="there is no network None"):
+        networks.create(None)
 
 
 def test_class_names(lite0):

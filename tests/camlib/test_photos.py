@@ -41,7 +41,7 @@ def test_the_boxes_of_the_dahlias_hold_the_orange_pixels():
 
 
 def test_a_near_miss_of_a_name_is_suggested():
-    with pytest.raises(ValueError, match="did you mean 'coffee'"):
+    with pytest.raises(ValueError, match='did you mean "coffee"'):
         photos.load("cofee")
     with pytest.raises(ValueError, match="there are: astronaut"):
         photos.load("xyz")
@@ -145,6 +145,7 @@ def test_tensors_and_arrays():
         (np.full((8, 8), -0.5), "floats between 0 and 1"),
         (np.full((8, 8), np.nan), "floats between 0 and 1"),
         (np.full((8, 8), 70000), "expected uint8"),
+        (np.full((8, 8, 3), 200), "got int64 values between 200 and 200"),
         (np.zeros((0, 8)), "empty"),
         (42, "got int"),
     ],

@@ -112,8 +112,9 @@ def hook(name: str) -> list[str]:
     """The command of a pre-commit hook, to run in this environment."""
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     hooks = {one["id"]: one for repo in config["repos"] for one in repo["hooks"]}
-    program, *arguments = hooks[name]["entry"].split()
-    return [str(Path(sys.executable).with_name(Path(program).name)), *arguments]
+    python, *arguments = hooks[name]["entry"].split()
+    assert python == "python"
+    return [sys.executable, *arguments]
 
 
 def test_the_hook_strips_what_is_not_tagged(tmp_path: Path):
