@@ -48,7 +48,14 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def find_browser() -> str | None:
-    names = ("chromium", "chromium-browser", "google-chrome")
+    names = (
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        "google-chrome-stable",
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+        r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+    )
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 

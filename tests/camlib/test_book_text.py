@@ -64,3 +64,8 @@ def test_the_caption_of_the_cover_holds(photo, class_name, box, is_top):
     x, y, *_ = network.transform.box_in_photo(pixel, image.size).tolist()
     assert box[0] <= x < box[2]
     assert box[1] <= y < box[3]
+
+
+def test_no_placeholder_is_left_in_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not re.findall(r"\b(?:TIME|SIZE)_[A-Z]+\b|TODO|XXX", readme)
