@@ -59,6 +59,8 @@ def map_photo(
         raise ValueError(f"the folder {output.parent} of the output does not exist")
     if output.is_dir():
         raise ValueError(f"the output {output} is a folder, expected a file name")
+    if output.resolve() == Path(photo).resolve():
+        raise ValueError(f"the output {output} is the photo itself: give another name")
     bundled = photo in photos.NAMES and not Path(photo).exists()
     image = photos.load(photo).image if bundled else photos.read(photo)
 

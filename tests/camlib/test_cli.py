@@ -48,12 +48,19 @@ def test_a_bundled_name_and_an_output_that_is_replaced(here):
     assert (here / "out.png").stat().st_mode == (here / "new").stat().st_mode
 
 
+def test_the_photo_itself_is_not_overwritten(here, capsys):
+    photos.load("coffee").image.save(here / "photo.png")
+    before = (here / "photo.png").read_bytes()
+    assert "is the photo itself" in fails(capsys, "photo.png", "--output", "./photo.png")
+    assert (here / "photo.png").read_bytes() == before
+
+
 def test_a_link_is_written_through(here):
     (here / "target.png").write_text("old")
     try:
         (here / "link.png").symlink_to(here / "target.png")
     except OSError:
-        return  # Windows gives links to administrators only
+        pytest.skip("Windows gives links to administrators only")
     assert cli.main(["cam", "coffee", "--output", "link.png"]) == 0
     assert (here / "link.png").is_symlink()
     with Image.open(here / "target.png") as png:
