@@ -1,0 +1,515 @@
+"""Training a network on pictures in memory: a recipe, the loop, checkpoints, and its answers.
+
+    recipe = Recipe(epochs=10, rate=0.05)
+    history = fit(network, images, labels, recipe, valid=(valid_images, valid_labels))
+    logits = predict(network, test_images)
+
+Chance (order, shifts, flips, dropout) depends on the recipe's seed and the epoch alone. So two runs
+on one machine's CPU end equal to the bit, also where one of them was stopped and went on.
+"""
+
+import hashlib
+import math
+import os
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
+from torchvision.transforms import v2 as transforms
+from tqdm.auto import tqdm
+
+_ABOVE_ZERO, _BELOW_ONE = math.ulp(0.0), math.nextafter(1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: SGD with Nesterov momentum, warm-up, then a cosine down to zero.
+
+    Attributes:
+        epochs: passes over the training images.
+        rate: learning rate at its peak.
+        batch: images per step. Those left over by the last whole batch wait for another epoch.
+        momentum: 0 to below 1.
+        weight_decay: on every parameter, biases and batch norm too, as in the paper's time.
+        warmup: share of all steps, 0 to 1, over which the rate grows linearly to its peak.
+        label_smoothing: 0 to below 1; the share of the target spread over all classes.
+        shift: each image is moved by up to so many pixels along each axis, its border reflected.
+        flip: whether every other image, by chance, is mirrored left to right.
+        clip: largest norm of the whole gradient; None leaves it as it is.
+        trunk_rate: learning rate of all but the network's classifier, as a share of `rate`. Below
+            1 for fine-tuning, where the trunk is trained already and the head is new.
+        seed: of order, shifts, flips and dropout. The network's first weights are its maker's.
+
+    Raises:
+        ValueError: if a value cannot be used.
+    """
+
+    epochs: int
+    rate: float
+    batch: int = 64
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup: float = 0.1
+    label_smoothing: float = 0.0
+    shift: int = 8
+    flip: bool = True
+    clip: float | None = None
+    trunk_rate: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch", 1), ("shift", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(
+                    f"Recipe: {name} is {value!r}, expected a whole number from {least} on"
+                )
+        if not isinstance(self.flip, bool):
+            raise ValueError(f"Recipe: flip is {self.flip!r}, expected True or False")
+        for name, low, high, expected in (
+            ("rate", _ABOVE_ZERO, math.inf, "above 0"),
+            ("momentum", 0, _BELOW_ONE, "from 0 to below 1"),
+            ("weight_decay", 0, math.inf, "of 0 or more"),
+            ("warmup", 0, 1, "from 0 to 1, a share of all steps"),
+            ("label_smoothing", 0, _BELOW_ONE, "from 0 to below 1"),
+            ("clip", _ABOVE_ZERO, math.inf, "above 0, or None"),
+            ("trunk_rate", _ABOVE_ZERO, math.inf, "above 0 (to freeze: requires_grad_(False))"),
+        ):
+            value = getattr(self, name)
+            if name == "clip" and value is None:
+                continue
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or not low <= value <= high:
+                raise ValueError(f"Recipe: {name} is {value!r}, expected a number {expected}")
+
+    def share_of_rate(self, step: int, steps: int) -> float:
+        """The learning rate at a step (from 0) of so many, as a share of its peak."""
+        warm = round(self.warmup * steps)
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+@dataclass
+class History:
+    """What happened, one number per epoch.
+
+    Attributes:
+        loss: mean training loss, on the shifted and flipped images, while the weights moved.
+        accuracy: share of those images classified correctly, 0 to 1.
+        valid_accuracy: share of the validation images, after the epoch; empty without them.
+        rate: learning rate of the classifier in the epoch's last step.
+        seconds: time the epoch took.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
+    valid_accuracy: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+def fit(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    recipe: Recipe,
+    *,
+    valid: tuple[Tensor, Tensor] | None = None,
+    device: Any = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> History:
+    """Train a network in place. It ends in evaluation mode, on the device where it was.
+
+    Parameters that do not require a gradient stay as they are (batch norm's running means move
+    all the same). On a GPU the forward pass runs in bfloat16.
+
+    Args:
+        network: takes normalised images (N, 3, h, w), gives logits (N, C).
+        images: uint8 (n, 3, h, w), in memory.
+        labels: int64 (n,), from 0 to C - 1.
+        valid: images and labels to measure the accuracy on after each epoch.
+        device: where to train; by default the GPU where there is one, else the CPU.
+        checkpoint: a file, written after each epoch. Where it exists, training goes on from it
+            (and ends as if it had never stopped), or is over at once if it was finished. Network,
+            images, labels and recipe must be the same again.
+        progress: whether to show a bar.
+
+    Raises:
+        ValueError: if network, images and labels do not fit together, or the checkpoint is not
+            one of this training; the file is left as it is.
+        FloatingPointError: if the loss or a weight is no longer a finite number.
+        KeyboardInterrupt: as it came, with a word on how to go on.
+    """
+    device = _device(device)
+    path = None if checkpoint is None else Path(checkpoint)
+    history = History()
+    with _placed(network, device):
+        _check_data("images", network, images, labels, device)
+        if valid is not None:
+            _check_data("valid", network, *valid, device)
+        steps = max(1, len(images) // recipe.batch)
+        optimizer, schedule = _optimizer(network, recipe, steps * recipe.epochs)
+        parts: dict[str, _Stateful] = dict(network=network, optimizer=optimizer, schedule=schedule)
+        if path:
+            identity = _identity(network, images, labels, valid, recipe)
+            if path.exists():
+                history = _load(path, identity, parts)
+            else:  # so that a first epoch cut short begins again from the same weights
+                _save(path, identity, parts, history)
+        first = len(history.loss)
+        total = steps * recipe.epochs
+        bar = tqdm(total=total, initial=first * steps, unit="step", disable=not progress)
+        try:
+            for epoch in range(first, recipe.epochs):
+                start = time.perf_counter()
+                bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}", refresh=False)
+                loss, accuracy = train_epoch(
+                    network, optimizer, schedule, images, labels, recipe, epoch, bar
+                )
+                history.loss.append(loss)
+                history.accuracy.append(accuracy)
+                if valid is not None:
+                    right = _logits(network, valid[0], 250, device).argmax(dim=1) == valid[1].cpu()
+                    history.valid_accuracy.append(right.double().mean().item())
+                last = (epoch + 1) * steps - 1
+                history.rate.append(recipe.rate * recipe.share_of_rate(last, total))
+                history.seconds.append(time.perf_counter() - start)
+                if path:
+                    _save(path, identity, parts, history)
+        except KeyboardInterrupt:
+            done = f"stopped after {len(history.seconds)} of {recipe.epochs} whole epochs"
+            advice = f"{path} holds them: the same call goes on from there"
+            without = "the network keeps its weights; with checkpoint=... the same call could go on"
+            raise KeyboardInterrupt(f"fit: {done}; {advice if path else without}") from None
+        finally:
+            bar.close()
+            network.eval()
+    return history
+
+
+def train_epoch(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: LambdaLR,
+    images: Tensor,
+    labels: Tensor,
+    recipe: Recipe,
+    epoch: int,
+    bar: Any,
+) -> tuple[float, float]:
+    """One pass over the training images in random order: mean loss, and share classified right."""
+    device = next(network.parameters()).device
+    # Two streams of chance per epoch: networks with other dropout still get the same batches.
+    seeds = np.random.SeedSequence([recipe.seed, epoch]).generate_state(2, np.uint64)
+    generator = torch.Generator().manual_seed(int(seeds[0]))
+    size = min(recipe.batch, len(images))
+    order = torch.randperm(len(images), generator=generator)[: len(images) // size * size]
+    loss_sum, right, seen = 0.0, 0, 0
+    network.train()  # batch norm by the batch's own statistics, dropout on
+    with _chance(device, int(seeds[1])), torch.enable_grad():
+        for batch in torch.split(order, size):
+            inputs = normalise(augment(images[batch].to(device), recipe, generator), network)
+            targets = labels[batch].to(device)
+            # bfloat16 has float32's range, so that no gradient needs scaling.
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                logits = network(inputs)
+                loss = functional.cross_entropy(
+                    logits, targets, label_smoothing=recipe.label_smoothing
+                )
+            if not math.isfinite(loss.item()):  # before the step, so that no weight is spoilt
+                raise _diverged(f"the loss is {loss.item()}", schedule)
+            optimizer.zero_grad(set_to_none=True)  # gradients would add up; None costs no filling
+            loss.backward()  # type: ignore[no-untyped-call]
+            if recipe.clip is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
+            optimizer.step()
+            schedule.step()  # the rate changes with every step, not with every epoch
+            loss_sum += loss.item() * size
+            right += int((logits.argmax(dim=1) == targets).sum())
+            seen += size
+            bar.set_postfix(loss=loss_sum / seen, accuracy=right / seen, refresh=False)
+            bar.update()
+    # A last step can overflow weights after a loss that was finite.
+    if not all(torch.isfinite(tensor).all() for tensor in network.state_dict().values()):
+        raise _diverged("a weight is no longer a number", schedule)
+    return loss_sum / seen, right / seen
+
+
+def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Images (N, 3, h, w), each shifted and mirrored by chance of its own (recipe.shift, .flip)."""
+    count, _, height, width = images.shape
+    # Padding the batch at once and cutting views is three times faster than v2.RandomCrop on each.
+    padded = transforms.functional.pad(images, [recipe.shift] * 4, padding_mode="reflect")
+    corners = torch.randint(2 * recipe.shift + 1, (count, 2), generator=generator).tolist()
+    mirrored = (torch.rand(count, generator=generator) < 0.5 * recipe.flip).tolist()
+    cut = []
+    for image, (top, left), mirror in zip(padded, corners, mirrored, strict=True):
+        window = transforms.functional.crop(image, top, left, height, width)
+        cut.append(transforms.functional.horizontal_flip(window) if mirror else window)
+    return torch.stack(cut)
+
+
+def normalise(images: Tensor, network: nn.Module) -> Tensor:
+    """Images uint8 (N, 3, h, w) as the network's input: float32, by its transform's mean and std.
+
+    A network without a `transform` gets mean = std = 0.5, that is values from -1 to 1.
+    """
+    mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in _mean_std(network))
+    return images.float().sub_(255 * mean).div_(255 * std)
+
+
+def predict(network: nn.Module, images: Tensor, batch: int = 250, device: Any = None) -> Tensor:
+    """Logits (n, C) of images, float32 on the CPU, computed in evaluation mode.
+
+    Modes and device of the network are left as they were.
+
+    Args:
+        network: takes normalised images (N, 3, h, w), gives logits (N, C).
+        images: uint8 (n, 3, h, w).
+        batch: images at once; only memory and time depend on it, and rounding.
+        device: where to compute; by default the GPU where there is one, else the CPU.
+
+    Raises:
+        ValueError: if the images are no such tensor, or batch is not positive.
+    """
+    if not isinstance(batch, int) or batch < 1:
+        raise ValueError(f"predict: batch is {batch!r}, expected a whole number from 1 on")
+    _check_images("predict", "images", images)
+    device = _device(device)
+    with _placed(network, device):
+        return _logits(network, images, batch, device)
+
+
+def _logits(network: nn.Module, images: Tensor, batch: int, device: torch.device) -> Tensor:
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        with torch.inference_mode():
+            parts = [
+                network(normalise(part.to(device), network)).float().cpu()
+                for part in torch.split(images, batch)
+            ]
+    finally:
+        for module, training in modes:
+            module.training = training
+    return torch.cat(parts)  # outside inference mode: an ordinary tensor
+
+
+class _Stateful(Protocol):
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
+
+def _optimizer(
+    network: nn.Module, recipe: Recipe, total: int
+) -> tuple[torch.optim.Optimizer, LambdaLR]:
+    """SGD on the parameters that require a gradient, and the learning rate over `total` steps."""
+    learned = [p for p in network.parameters() if p.requires_grad]
+    if not learned:
+        raise ValueError(
+            f"fit: no parameter of {type(network).__name__} requires a gradient, so there is "
+            "nothing to train: call requires_grad_() on the part to be trained"
+        )
+    groups: list[dict[str, Any]] = [{"params": learned}]
+    if recipe.trunk_rate != 1:
+        classifier = getattr(network, "get_classifier", nn.Identity)()
+        head = [p for p in classifier.parameters() if p.requires_grad]
+        if not head:
+            raise ValueError(
+                f"fit: the recipe has trunk_rate={recipe.trunk_rate}, but get_classifier() of "
+                f"{type(network).__name__} gives no parameters to train: use trunk_rate=1"
+            )
+        known = {id(p) for p in head}
+        trunk = [p for p in learned if id(p) not in known]
+        groups = [{"params": head}, {"params": trunk, "lr": recipe.rate * recipe.trunk_rate}]
+    optimizer = torch.optim.SGD(
+        groups,
+        lr=recipe.rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.momentum > 0,
+    )
+    return optimizer, LambdaLR(optimizer, lambda step: recipe.share_of_rate(step, total))
+
+
+def _device(wanted: Any) -> torch.device:
+    if wanted is None:
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    device: torch.device = torch.device(wanted)
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
+@contextmanager
+def _placed(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """The network on a device, then back where it was."""
+    home = next((p.device for p in network.parameters()), torch.device("cpu"))
+    # Channels last is how convolutions are computed fastest: on a CPU, half the time of a step.
+    network.to(device).to(memory_format=torch.channels_last)
+    try:
+        yield
+    finally:
+        network.to(home).to(memory_format=torch.contiguous_format)
+
+
+@contextmanager
+def _chance(device: torch.device, seed: int) -> Iterator[None]:
+    """torch's own chance (dropout) from a seed, and afterwards as it was before."""
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(cuda):
+        # torch.manual_seed would reach for every GPU of the machine.
+        torch.default_generator.manual_seed(seed)
+        for gpu in cuda:
+            torch.cuda.default_generators[gpu.index].manual_seed(seed)
+        yield
+
+
+def _mean_std(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    transform: Any = getattr(network, "transform", None)
+    half = (0.5, 0.5, 0.5)
+    return getattr(transform, "mean", half), getattr(transform, "std", half)
+
+
+def _diverged(what: str, schedule: LambdaLR) -> FloatingPointError:
+    rate = schedule.get_last_lr()[0]
+    return FloatingPointError(
+        f"fit: {what} at step {schedule.last_epoch}, at a learning rate of {rate:.3g}. Training "
+        "has diverged: try a third of the rate, a longer warmup, or clip=1.0; if this is step 0, "
+        "look for weights that are not finite"
+    )
+
+
+def _check_images(function: str, name: str, images: Any) -> None:
+    is_tensor = isinstance(images, Tensor)
+    if (
+        not is_tensor
+        or images.dtype != torch.uint8
+        or images.ndim != 4
+        or images.shape[1] != 3
+        or not images.numel()
+    ):
+        what = f"{images.dtype} {tuple(images.shape)}" if is_tensor else type(images).__name__
+        raise ValueError(
+            f"{function}: got {name} {what}, expected a tensor of uint8 (n, 3, h, w) with at least "
+            "one image; they are normalised here, batch by batch"
+        )
+
+
+def _check_data(
+    name: str, network: nn.Module, images: Any, labels: Any, device: torch.device
+) -> None:
+    """Everything that would else fail late, or not at all."""
+    _check_images("fit", name, images)
+    is_tensor = isinstance(labels, Tensor)
+    if not is_tensor or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        what = f"{labels.dtype} {tuple(labels.shape)}" if is_tensor else type(labels).__name__
+        raise ValueError(
+            f"fit: got labels {what} beside {len(images)} {name}, expected int64 ({len(images)},)"
+        )
+    logits = _logits(network, images[:1], 1, device)
+    if logits.ndim != 2:
+        raise ValueError(
+            f"fit: {type(network).__name__} gives {tuple(logits.shape)} for one image, expected "
+            "logits (1, C)"
+        )
+    least, most, classes = int(labels.min()), int(labels.max()), logits.shape[1]
+    if least < 0 or most >= classes:
+        raise ValueError(
+            f"fit: the labels of {name} run from {least} to {most}, but "
+            f"{type(network).__name__} has {classes} classes, 0 to {classes - 1}"
+        )
+
+
+def _identity(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    valid: tuple[Tensor, Tensor] | None,
+    recipe: Recipe,
+) -> dict[str, Any]:
+    """What must be the same for a training to go on: by value, or as a hash."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    learned = [name for name, p in network.named_parameters() if p.requires_grad]
+    # The layers as printed, for two networks may differ in their pool alone.
+    description = [str(network), shapes, learned, _mean_std(network)]
+    return {
+        "recipe": asdict(recipe),
+        "network": hashlib.sha256(repr(description).encode()).hexdigest(),
+        "images and labels": _hash(images, labels),
+        "validation images and labels": None if valid is None else _hash(*valid),
+    }
+
+
+def _hash(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(repr(tuple(tensor.shape)).encode())
+        digest.update(tensor.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+FORMAT = "camlib.training checkpoint 1"
+
+
+def _save(
+    path: Path, identity: dict[str, Any], parts: dict[str, _Stateful], history: History
+) -> None:
+    """Write a checkpoint beside its place, then move it there: no moment sees half a file."""
+    content = {"format": FORMAT, "identity": identity, "history": asdict(history)}
+    content |= {name: part.state_dict() for name, part in parts.items()}
+    target = path.resolve()  # through a link, so that the link stays
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as file:
+            temporary = Path(file.name)
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut could leave the new name on missing bytes
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # as any new file: a temporary one is its owner's alone
+        temporary.replace(target)
+    except OSError as error:
+        raise OSError(f"fit: cannot write the checkpoint {path}: {error.strerror}") from error
+    finally:
+        if temporary:
+            temporary.unlink(missing_ok=True)
+
+
+def _load(path: Path, identity: dict[str, Any], parts: dict[str, _Stateful]) -> History:
+    """Bring the parts to where a checkpoint left them, once it is known to be of this training."""
+    advice = "It is left as it is: give another path, or move it away to start anew"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch.load does not look at the checksums
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if damaged or content["format"] != FORMAT:
+            raise ValueError(f"damaged at {damaged}")
+    except Exception as error:
+        raise ValueError(
+            f"fit: {path} is no checkpoint of fit, or damaged ({type(error).__name__}). {advice}"
+        ) from error
+    for name, value in identity.items():
+        found = content["identity"][name]
+        if found != value:
+            what = name
+            if name == "recipe":
+                changed = [k for k in value if found.get(k) != value[k]]
+                what += " (" + ", ".join(f"{k}={found.get(k)!r}" for k in changed) + ")"
+            raise ValueError(f"fit: the checkpoint {path} is of another {what}. {advice}")
+    for name, part in parts.items():
+        part.load_state_dict(content[name])
+    return History(**content["history"])
