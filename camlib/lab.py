@@ -1,0 +1,530 @@
+"""The sticker world: made pictures of which every pixel's truth is known.
+
+A class is a motif, printed in two random colours on a sticker of any outline, stuck on a crop of a
+real photograph among scraps of plain paper. Colours, outline, place, size, angle and background
+are drawn independently of the class, so nothing but the motif tells it.
+
+Lengths inside this file are in pixels of a picture with a side of 96 (`UNIT`), so that a picture
+has the same content at every size.
+"""
+
+import colorsys
+import functools
+import hashlib
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from tqdm.auto import tqdm
+
+from camlib import photos
+
+# Raise it whenever the pictures change: networks trained on the old ones are stale then.
+VERSION = 1
+
+LENGTHS = {"train": 8000, "valid": 2000, "test": 2000}
+# No photograph serves two splits; each split has busy ones and plain ones.
+SOURCES = {
+    "train": ("astronaut", "camera", "china", "coffee", "hubble"),
+    "valid": ("chelsea", "rocket"),
+    "test": ("flower", "grace_hopper", "retina"),
+}
+SHORTCUTS = ("background", "corner")
+UNIT = 96.0
+
+_SOURCE_SIDE = 360  # photographs are kept with this shorter side, enough for every crop
+_FINE = 2  # motifs are drawn this many times finer than the picture
+_MARGIN = 5.0  # room for a shadow around a piece of paper
+_CORNER = 5.5  # radius of the mark in a corner; stickers of the default sizes cannot reach it
+_PART_SCALE = 1.4  # objects with a telling part are larger than stickers by this factor,
+_PART_SHARE = 0.45  # and their part has this share of their diameter
+_CIRCLE = np.exp(2j * np.pi * np.arange(64) / 64)
+_WAVES = _CIRCLE[:, None] ** (2, 3, 4, 5)
+_STREAMS = ("label", "background", "light", "scraps", "stickers", "second", "shortcut", "noise")
+
+_Field = NDArray[Any]  # float32
+_Rng = np.random.Generator
+_Disc = tuple[float, float, float]  # x, y, radius
+_Shadow = tuple[float, float, float]  # x, y, strength
+
+
+# ---- motifs: height fields (h, w) over sticker coordinates u, v; low is ink ----
+
+
+def _cell(x: _Field, period: float) -> _Field:
+    """The distance, with sign, to the nearest multiple of `period`."""
+    nearest: _Field = x - np.float32(period) * np.rint(x * np.float32(1 / period))
+    return nearest
+
+
+def _alternating(width: float, *axes: _Field) -> _Field:
+    """Fields of two colours, which change at every line of every axis, `width` apart."""
+    waves = [np.abs(_cell(x - width / 2, 2 * width)) - np.float32(width / 2) for x in axes]
+    sign = functools.reduce(operator.xor, [wave < 0 for wave in waves])
+    depth = functools.reduce(np.minimum, map(np.abs, waves))
+    field: _Field = np.where(sign, -depth, depth)
+    return field
+
+
+def _dots(u: _Field, v: _Field) -> _Field:
+    return np.hypot(_cell(u, 11), _cell(v, 11))
+
+
+def _triangles(u: _Field, v: _Field) -> _Field:
+    half, side = u * np.float32(0.5), v * np.float32(0.75**0.5)
+    return _alternating(9, u, side - half, -side - half)
+
+
+def _dashes(u: _Field, v: _Field) -> _Field:
+    row = np.rint(v / np.float32(7.5))
+    along = np.maximum(np.abs(_cell(u + 9 * row, 18)) - np.float32(4.5), 0)
+    return np.hypot(along, _cell(v, 7.5))
+
+
+def _zigzags(u: _Field, v: _Field) -> _Field:
+    return np.abs(_cell(v + np.abs(_cell(u, 14)), 12)) * np.float32(0.7)
+
+
+def _waves(u: _Field, v: _Field) -> _Field:
+    return np.abs(_cell(v + 3 * np.sin(u * np.float32(2 * np.pi / 14)), 12))
+
+
+def _grid(u: _Field, v: _Field) -> _Field:
+    return -np.maximum(np.abs(_cell(u, 10.5)), np.abs(_cell(v, 10.5)))
+
+
+def _bricks(u: _Field, v: _Field) -> _Field:
+    row = np.rint(v / np.float32(8.5))
+    joint = np.abs(_cell(u + np.float32(6.5) * row, 13)) - np.float32(6.5)
+    return -np.maximum(joint, np.abs(_cell(v, 8.5)) - np.float32(4.25))
+
+
+def _hexagonal(u: _Field, v: _Field, wide: float) -> tuple[_Field, _Field]:
+    """From the nearest point of a lattice of triangles with sides `wide`."""
+    high = wide * 3**0.5
+    a = _cell(u, wide), _cell(v, high)
+    b = _cell(u - np.float32(wide / 2), wide), _cell(v - np.float32(high / 2), high)
+    nearer = np.square(a[0]) + np.square(a[1]) < np.square(b[0]) + np.square(b[1])
+    return np.where(nearer, a[0], b[0]), np.where(nearer, a[1], b[1])
+
+
+def _honeycomb(u: _Field, v: _Field) -> _Field:
+    x, y = map(np.abs, _hexagonal(u, v, 11.5))
+    return -np.maximum(x, x * np.float32(0.5) + y * np.float32(0.75**0.5))
+
+
+def _scales(u: _Field, v: _Field) -> _Field:
+    radius, step = 7.5, 5.0
+    lowest = np.ceil((v - np.float32(radius)) / np.float32(step))
+    depth = np.full_like(u, -1)
+    for row in (lowest + 2, lowest + 1, lowest):  # the last one lies on top
+        across = _cell(u + np.float32(radius) * row, 2 * radius)
+        inside = radius - np.hypot(across, v - step * row)
+        depth = np.where(inside > 0, inside, depth)
+    return depth.astype(np.float32)
+
+
+def _crosses(u: _Field, v: _Field) -> _Field:
+    x, y = np.abs(_cell(u, 13)), np.abs(_cell(v, 13))
+    return np.minimum(np.maximum(x - np.float32(3.2), y), np.maximum(y - np.float32(3.2), x))
+
+
+def _stars(u: _Field, v: _Field) -> _Field:
+    x, y = _hexagonal(u, v, 14.5)
+    field: _Field = np.hypot(x, y) * (1 + np.float32(0.33) * np.cos(5 * np.arctan2(y, x)))
+    return field
+
+
+# Near twins stand side by side.
+_MOTIFS: dict[str, Callable[[_Field, _Field], _Field]] = {
+    "stripes": lambda u, v: np.abs(_cell(u, 10)),
+    "fine stripes": lambda u, v: np.abs(_cell(u, 6)),
+    "checks": lambda u, v: _alternating(7.5, u, v),
+    "fine checks": lambda u, v: _alternating(4.5, u, v),
+    "dots": _dots,
+    "rings": lambda u, v: np.abs(_dots(u, v) - np.float32(3.4)),
+    "zigzags": _zigzags,
+    "waves": _waves,
+    "grid": _grid,
+    "bricks": _bricks,
+    "dashes": _dashes,
+    "honeycomb": _honeycomb,
+    "triangles": _triangles,
+    "scales": _scales,
+    "crosses": _crosses,
+    "stars": _stars,
+}
+CLASSES = tuple(_MOTIFS)
+
+
+# ---- the world ----
+
+
+class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
+    """Pictures of stickers on photographs, made when they are asked for.
+
+    Picture i depends on the seed, the split and i alone (and on the knobs), not on the length; a
+    knob changes what it is about and nothing else in the picture.
+
+    Args:
+        split: "train", "valid" or "test"; each has photographs of its own (`SOURCES`).
+        size: side of the pictures in pixels, at least 32.
+        seed: another seed is another world.
+        length: number of pictures; without it that of `LENGTHS`.
+        instances: stickers of the picture's class, a number from 1 to 6 or a range (low, high).
+        second_class: one more sticker, of another class.
+        object_size: range of a sticker's diameter as share of the side, between 0.1 and 0.9.
+            Where a second sticker finds no room it is made smaller.
+        shortcut: "background" tints the photograph with a hue that belongs to the class;
+            "corner" puts a mark of that hue into a corner; None.
+        shortcut_probability: how often the hue is that of the class. Otherwise it is that of a
+            class drawn at random, the right one included.
+        parts: objects 1.4 times larger and speckled alike in all classes; the motif is on one
+            small part of them only.
+
+    `world[i]` is (image, target): image uint8 (3, size, size); target a dict with
+
+        label   int, index into `classes`
+        labels  (n,) int64, class of each instance, those of the picture's class first
+        boxes   (n, 4) float32, tight around the masks: (x0, y0, x1, y1), half-open pixels
+        masks   (n, size, size) bool, disjoint
+        parts   (n, size, size) bool, only with parts=True: where the motif is
+
+    Raises:
+        ValueError: for an argument outside of what is said here.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        size: int = 96,
+        seed: int = 0,
+        length: int | None = None,
+        *,
+        instances: int | tuple[int, int] = 1,
+        second_class: bool = False,
+        object_size: tuple[float, float] = (0.3, 0.6),
+        shortcut: str | None = None,
+        shortcut_probability: float = 1.0,
+        parts: bool = False,
+    ) -> None:
+        if split not in LENGTHS:
+            hint = photos.did_you_mean(str(split), LENGTHS)
+            raise ValueError(f"StickerWorld: there is no split {split!r}{hint}")
+        if shortcut not in (None, *SHORTCUTS):
+            hint = photos.did_you_mean(str(shortcut), SHORTCUTS)
+            raise ValueError(f"StickerWorld: there is no shortcut {shortcut!r}{hint}")
+        _whole("size", size, 32)
+        _whole("seed", seed, 0)
+        if length is not None:
+            _whole("length", length, 1)
+        low_high = (instances, instances) if isinstance(instances, int) else tuple(instances)
+        if len(low_high) != 2 or not 1 <= low_high[0] <= low_high[1] <= 6:
+            raise ValueError(
+                f"StickerWorld: instances is {instances!r}, expected a number from 1 to 6 or a "
+                "range (low, high) of such"
+            )
+        if len(object_size) != 2 or not 0.1 <= object_size[0] <= object_size[1] <= 0.9:
+            raise ValueError(
+                f"StickerWorld: object_size is {object_size!r}, expected (low, high), shares of "
+                "the side with 0.1 <= low <= high <= 0.9"
+            )
+        if not 0 <= shortcut_probability <= 1:
+            raise ValueError(
+                f"StickerWorld: shortcut_probability is {shortcut_probability!r}, expected a "
+                "probability, 0 to 1"
+            )
+        if shortcut is None and shortcut_probability != 1:
+            raise ValueError(
+                f"StickerWorld: shortcut_probability is {shortcut_probability!r} without a "
+                f"shortcut: give one of {', '.join(SHORTCUTS)} too"
+            )
+        self.classes = CLASSES
+        self.split, self.size, self.seed = split, size, seed
+        self.length = LENGTHS[split] if length is None else length
+        self.instances, self.second_class = low_high, bool(second_class)
+        self.object_size, self.parts = tuple(object_size), bool(parts)
+        self.shortcut, self.shortcut_probability = shortcut, float(shortcut_probability)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, i: int) -> tuple[tv_tensors.Image, dict[str, Any]]:
+        image, labels, masks, parts = self._make(i)
+        boxes = [
+            (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) for ys, xs in map(np.nonzero, masks)
+        ]
+        target = {
+            "label": labels[0],
+            "labels": torch.tensor(labels),
+            "boxes": tv_tensors.BoundingBoxes(
+                torch.from_numpy(np.array(boxes, np.float32)),
+                format="XYXY",
+                canvas_size=(self.size, self.size),
+            ),
+            "masks": tv_tensors.Mask(torch.from_numpy(np.stack(masks))),
+        }
+        if self.parts:
+            target["parts"] = tv_tensors.Mask(torch.from_numpy(np.stack(parts)))
+        return tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1).contiguous()), target
+
+    def tensors(self, indices: Iterable[int] | None = None) -> tuple[Tensor, Tensor]:
+        """The pictures in memory, made once, to train on.
+
+        Args:
+            indices: which ones; all without it.
+
+        Returns:
+            Images, uint8 (n, 3, size, size), and labels, int64 (n,).
+        """
+        wanted = list(range(self.length) if indices is None else indices)
+        images = torch.empty(len(wanted), 3, self.size, self.size, dtype=torch.uint8)
+        labels = torch.empty(len(wanted), dtype=torch.int64)
+        for n, i in enumerate(tqdm(wanted, desc=f"stickers, {self.split}", delay=2)):
+            image, of_stickers, _, _ = self._make(i)
+            images[n] = torch.from_numpy(image).permute(2, 0, 1)
+            labels[n] = of_stickers[0]
+        return images, labels
+
+    def _make(self, i: int) -> tuple[NDArray[np.uint8], list[int], list[Any], list[Any]]:
+        """Picture i, uint8 (size, size, 3), and of its stickers: classes, masks, parts."""
+        i = operator.index(i)
+        if not 0 <= i < self.length:
+            raise IndexError(f"StickerWorld: there is no picture {i}, the length is {self.length}")
+        # One stream of random numbers for each part of the picture, so that a knob which draws
+        # more or fewer of them leaves the other parts as they are.
+        source = np.random.SeedSequence([self.seed, list(LENGTHS).index(self.split), i])
+        rng = dict(zip(_STREAMS, map(np.random.default_rng, source.spawn(8)), strict=True))
+        label = int(rng["label"].integers(len(CLASSES)))
+        second = int(label + rng["label"].integers(1, len(CLASSES))) % len(CLASSES)
+        other, corner = rng["shortcut"].integers(len(CLASSES)), rng["shortcut"].integers(0, 2, 2)
+        hint = label if rng["shortcut"].random() < self.shortcut_probability else int(other)
+
+        canvas = self._background(rng["background"])
+        if self.shortcut == "background":
+            grey = canvas.mean(axis=2, keepdims=True)
+            canvas = 0.4 * canvas + (0.75 * grey + 25) * _hue(hint)
+        light = rng["light"]
+        angle, strength = light.uniform(0, 2 * np.pi), light.uniform(0.2, 0.45)
+        shadow: _Shadow = (1.6 * np.cos(angle), 1.6 * np.sin(angle), strength)
+        scraps = rng["scraps"]
+        for _ in range(scraps.integers(2, 7)):
+            radius, at = UNIT / 2 * scraps.uniform(0.12, 0.6), scraps.uniform(0, UNIT, 2)
+            outline = at + radius * _outline(scraps)
+            x, y, alpha = self._piece(outline)
+            paper = scraps.uniform(0, 255, 3).astype(np.float32)
+            self._lay(canvas, x, y, alpha, paper, shadow)
+        if self.shortcut == "corner":
+            outline = UNIT * corner + _CORNER * np.stack([_CIRCLE.real, _CIRCLE.imag], axis=1)
+            self._lay(canvas, *self._piece(outline), 230 * _hue(hint), shadow)
+
+        labels = [label] * int(rng["stickers"].integers(self.instances[0], self.instances[1] + 1))
+        streams = rng["stickers"].spawn(len(labels))
+        if self.second_class:
+            labels, streams = [*labels, second], [*streams, rng["second"]]
+        placed: list[_Disc] = []
+        masks, parts = [], []
+        for name, stream in zip(labels, streams, strict=True):
+            mask, part = self._stick(canvas, CLASSES[name], stream, placed, shadow)
+            masks.append(mask)
+            parts.append(part)
+        return self._photograph(canvas, light, rng["noise"]), labels, masks, parts
+
+    def _background(self, rng: _Rng) -> _Field:
+        """A crop of one of the split's photographs, its colours changed, (size, size, 3)."""
+        names = SOURCES[self.split]
+        photo = _photo(names[rng.integers(len(names))])
+        side = min(photo.size) * rng.uniform(0.3, 0.9)
+        x, y = (rng.uniform(0, length - side) for length in photo.size)
+        crop = photo.resize(
+            (self.size, self.size), Image.Resampling.BILINEAR, (x, y, x + side, y + side)
+        )
+        pixels = np.rot90(np.asarray(crop), int(rng.integers(4)))
+        if rng.random() < 0.5:
+            pixels = pixels[:, ::-1]
+        gain, offset = rng.uniform(0.7, 1.3, 3), rng.uniform(-25, 25, 3)
+        coloured = pixels[:, :, rng.permutation(3)] * gain.astype(np.float32)
+        return np.ascontiguousarray(coloured + offset.astype(np.float32))
+
+    def _piece(self, outline: NDArray[Any], fine: int = 1) -> tuple[int, int, _Field]:
+        """The left, upper corner of a patch around an outline, and its cover, 0 to 1, (h, w).
+
+        Args:
+            outline: (n, 2), x and y.
+            fine: samples of the patch per pixel; corner and margin stay in whole pixels.
+        """
+        scale = self.size / UNIT
+        x0, y0 = (int(c) for c in np.floor((outline.min(axis=0) - _MARGIN) * scale))
+        x1, y1 = (int(c) for c in np.ceil((outline.max(axis=0) + _MARGIN) * scale))
+        drawn = np.zeros((4 * (y1 - y0), 4 * (x1 - x0)), np.uint8)
+        points = (outline * scale - (x0, y0)) * 4 - 0.5
+        cv2.fillPoly(drawn, [np.rint(points * 16).astype(np.int32)], 255, shift=4)
+        cover = cv2.resize(
+            drawn, ((x1 - x0) * fine, (y1 - y0) * fine), interpolation=cv2.INTER_AREA
+        )
+        return x0, y0, cover.astype(np.float32) / 255
+
+    def _lay(
+        self, canvas: _Field, x: int, y: int, alpha: _Field, colour: _Field, shadow: _Shadow
+    ) -> None:
+        """Lays a piece of paper, of one colour (3,) or a print (h, w, 3), over its shadow."""
+        scale = self.size / UNIT
+        across, down = round(shadow[0] * scale), round(shadow[1] * scale)
+        soft = cv2.GaussianBlur(alpha, (0, 0), 1.1 * scale)
+        soft = np.roll(soft, (down, across), (0, 1))  # the patch has an empty margin
+        kept = (1 - np.float32(shadow[2]) * soft) * (1 - alpha)
+        height, width = canvas.shape[:2]
+        rows, columns = slice(max(-y, 0), height - y), slice(max(-x, 0), width - x)
+        if colour.ndim == 3:
+            colour = colour[rows, columns]
+        below = canvas[max(y, 0) : y + len(alpha), max(x, 0) : x + alpha.shape[1]]
+        below *= kept[rows, columns, None]
+        below += alpha[rows, columns, None] * colour
+
+    def _stick(
+        self,
+        canvas: _Field,
+        name: str,
+        rng: _Rng,
+        placed: list[_Disc],
+        shadow: _Shadow,
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Sticks one sticker on the canvas; its mask, and that of its telling part."""
+        where, look, motif = rng.spawn(3)
+        x, y, radius = self._place(where, placed)
+        placed.append((x, y, radius))
+        outline = (x, y) + radius * _outline(look)
+        left, top, fine = self._piece(outline, _FINE)
+        height, width = fine.shape[0] // _FINE, fine.shape[1] // _FINE
+        alpha = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+        step = UNIT / self.size / _FINE
+        us = ((np.arange(fine.shape[1]) + 0.5) * step + left * UNIT / self.size - x)[None]
+        vs = ((np.arange(fine.shape[0]) + 0.5) * step + top * UNIT / self.size - y)[:, None]
+
+        colours = _colours(motif)
+        share, angle = motif.uniform(0.4, 0.6), motif.uniform(0, 2 * np.pi)
+        period, shift = motif.uniform(0.9, 1.1), motif.uniform(0, 100, 2)
+        cos, sin = np.cos(angle) / period, np.sin(angle) / period
+        u = (us * cos + vs * sin + shift[0]).astype(np.float32)
+        v = (vs * cos - us * sin + shift[1]).astype(np.float32)
+        shown = fine >= 0.5
+        part = np.ones_like(shown)
+        if self.parts:
+            turn, out = look.uniform(0, 2 * np.pi), radius * look.uniform(0.1, 0.5)
+            du, dv = us - out * np.cos(turn), vs - out * np.sin(turn)
+            part = np.hypot(du, dv) < radius * _PART_SHARE
+        ink = _print(_MOTIFS[name](u, v), shown & part, share, 1 / step)
+        if self.parts:
+            ink = np.where(part, ink, _print(_speckles(u, v, look), shown, share, 1 / step))
+        ink = cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA)
+        printed = colours[0] + ink[:, :, None] * (colours[1] - colours[0])
+        self._lay(canvas, left, top, alpha, printed, shadow)
+
+        # A sticker lies inside the picture; only the margin of its patch may not.
+        mask, telling = np.zeros((2, self.size, self.size), np.bool_)
+        ys, xs = np.nonzero(alpha >= 0.5)
+        mask[ys + top, xs + left] = True
+        here = part[_FINE // 2 :: _FINE, _FINE // 2 :: _FINE]
+        telling[ys + top, xs + left] = here[ys, xs]
+        return mask, telling
+
+    def _place(self, rng: _Rng, placed: list[_Disc]) -> _Disc:
+        """Centre and radius of a disc inside the picture that meets none of those placed."""
+        radius = UNIT / 2 * rng.uniform(self.object_size[0], self.object_size[1])
+        if self.parts:
+            radius = min(_PART_SCALE * radius, UNIT * 0.47)
+        while True:
+            for _ in range(20):
+                x, y = rng.uniform(radius + 0.5, UNIT - radius - 0.5, 2)
+                if all(np.hypot(x - a, y - b) > radius + c + 2 for a, b, c in placed):
+                    return float(x), float(y), float(radius)
+            radius *= 0.9
+
+    def _photograph(self, canvas: _Field, light: _Rng, noise: _Rng) -> NDArray[np.uint8]:
+        """The finished scene as a camera sees it: uneven light, a little blur and noise."""
+        angle, slope = light.uniform(0, 2 * np.pi), light.uniform(0, 0.25)
+        blur, grain = light.uniform(0.3, 0.8), light.uniform(2, 7)
+        across = (np.arange(self.size, dtype=np.float32) + 0.5) / self.size - 0.5
+        x, y = np.cos(angle) * slope * across[None], np.sin(angle) * slope * across[:, None]
+        canvas = canvas * (1 + x + y).astype(np.float32)[:, :, None]
+        canvas = cv2.GaussianBlur(canvas, (0, 0), blur * self.size / UNIT).astype(np.float32)
+        # Even noise: as good as normal here, and drawn in a quarter of the time.
+        canvas += np.float32(grain * 12**0.5) * (noise.random(canvas.shape, np.float32) - 0.5)
+        pixels: NDArray[np.uint8] = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
+        return pixels
+
+
+def source_hash() -> str:
+    """SHA-256 over the files of the photographs: with others, the same seed is another world."""
+    names = sorted(name for split in SOURCES.values() for name in split)
+    content = b"".join(photos.load(name).path.read_bytes() for name in names)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _whole(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(
+            f"StickerWorld: {name} is {value!r}, expected a whole number of at least {least}"
+        )
+
+
+@functools.cache
+def _photo(name: str) -> Image.Image:
+    image = photos.load(name).image
+    scale = _SOURCE_SIDE / min(image.size)
+    if scale >= 1:
+        return image
+    width, height = (round(side * scale) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _hue(label: int) -> _Field:
+    """The colour of a class where a shortcut gives it away, (3,), 0 to 1."""
+    return np.array(colorsys.hsv_to_rgb(label / len(CLASSES), 0.9, 1.0), np.float32)
+
+
+def _colours(rng: _Rng) -> _Field:
+    """Two colours that differ in lightness, either one the lighter, (2, 3), 0 to 255."""
+    while True:
+        colours = rng.uniform(10, 245, (2, 3))
+        if abs((colours[0] - colours[1]) @ (0.3, 0.59, 0.11)) > 50:
+            return colours.astype(np.float32)
+
+
+def _outline(rng: _Rng) -> NDArray[Any]:
+    """A random outline, (n, 2), that reaches the circle of radius 1 and never leaves it."""
+    if rng.random() < 0.5:  # corners
+        corners = int(rng.integers(4, 9))
+        turn = (np.arange(corners) + rng.uniform(-0.3, 0.3, corners)) * (2 * np.pi / corners)
+        points = rng.uniform(0.75, 1.0, corners) * np.exp(1j * (turn + rng.uniform(0, 2 * np.pi)))
+    else:  # a smooth shape: a circle with two to five waves along it
+        size, phase = rng.uniform(0, 0.25, (2, 4))
+        waves = size / (2, 3, 4, 5) * np.exp(8j * np.pi * phase)
+        points = (1 + (_WAVES @ waves).real) * _CIRCLE
+    points /= np.abs(points).max()
+    return np.stack([points.real, points.imag], axis=1)
+
+
+def _speckles(u: _Field, v: _Field, rng: _Rng) -> _Field:
+    """The material of objects with a telling part: irregular blots, the same for every class."""
+    noise = rng.standard_normal((64, 64)).astype(np.float32)
+    return cv2.remap(
+        noise, np.mod(u / 3, 62), np.mod(v / 3, 62), cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP
+    ).astype(np.float32)
+
+
+def _print(field: _Field, where: NDArray[np.bool_], share: float, sharpness: float) -> _Field:
+    """Ink, 0 to 1, where the field is low: on `share` of the pixels `where`, for every motif."""
+    values = field[where]
+    rank = int(share * len(values))
+    level = np.partition(values, rank)[rank]
+    ink: _Field = np.clip((level - field) * np.float32(sharpness) + np.float32(0.5), 0, 1)
+    return ink
