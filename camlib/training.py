@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchvision.transforms import v2 as transforms
 from tqdm.auto import tqdm
 
+EVALUATION_BATCH = 250
 _ABOVE_ZERO, _BELOW_ONE = math.ulp(0.0), math.nextafter(1.0, 0.0)
 
 
@@ -158,10 +159,15 @@ def fit(
     with _placed(network, device):
         _check_data("images", network, images, labels, device)
         if valid is not None:
-            _check_data("valid", network, *valid, device)
+            _check_data("valid images", network, *valid, device)
+        if recipe.shift >= min(images.shape[2:]):
+            raise ValueError(
+                f"fit: the recipe's shift of {recipe.shift} pixels does not fit into images of "
+                f"{images.shape[2]} x {images.shape[3]}: use a smaller Recipe(shift=...)"
+            )
         steps = max(1, len(images) // recipe.batch)
         optimizer, schedule = _optimizer(network, recipe, steps * recipe.epochs)
-        parts: dict[str, _Stateful] = dict(network=network, optimizer=optimizer, schedule=schedule)
+        parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
         if path:
             identity = _identity(network, images, labels, valid, recipe)
             if path.exists():
@@ -181,7 +187,10 @@ def fit(
                 history.loss.append(loss)
                 history.accuracy.append(accuracy)
                 if valid is not None:
-                    right = _logits(network, valid[0], 250, device).argmax(dim=1) == valid[1].cpu()
+                    right = (
+                        _logits(network, valid[0], EVALUATION_BATCH, device).argmax(dim=1)
+                        == valid[1].cpu()
+                    )
                     history.valid_accuracy.append(right.double().mean().item())
                 last = (epoch + 1) * steps - 1
                 history.rate.append(recipe.rate * recipe.share_of_rate(last, total))
@@ -189,10 +198,14 @@ def fit(
                 if path:
                     _save(path, identity, parts, history)
         except KeyboardInterrupt:
-            done = f"stopped after {len(history.seconds)} of {recipe.epochs} whole epochs"
-            advice = f"{path} holds them: the same call goes on from there"
-            without = "the network keeps its weights; with checkpoint=... the same call could go on"
-            raise KeyboardInterrupt(f"fit: {done}; {advice if path else without}") from None
+            advice = (
+                f"{path} holds the last whole epoch, and the same call goes on from there"
+                if path
+                else "with checkpoint=... the same call could go on from the last whole epoch"
+            )
+            raise KeyboardInterrupt(
+                f"fit: stopped in epoch {epoch + 1} of {recipe.epochs}; {advice}"
+            ) from None
         finally:
             bar.close()
             network.eval()
@@ -265,12 +278,18 @@ def normalise(images: Tensor, network: nn.Module) -> Tensor:
     """Images uint8 (N, 3, h, w) as the network's input: float32, by its transform's mean and std.
 
     A network without a `transform` gets mean = std = 0.5, that is values from -1 to 1.
+
+    Raises:
+        ValueError: if the images are no such tensor.
     """
+    _check_images("normalise", "images", images)
     mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in _mean_std(network))
     return images.float().sub_(255 * mean).div_(255 * std)
 
 
-def predict(network: nn.Module, images: Tensor, batch: int = 250, device: Any = None) -> Tensor:
+def predict(
+    network: nn.Module, images: Tensor, batch: int = EVALUATION_BATCH, device: Any = None
+) -> Tensor:
     """Logits (n, C) of images, float32 on the CPU, computed in evaluation mode.
 
     Modes and device of the network are left as they were.
@@ -305,11 +324,6 @@ def _logits(network: nn.Module, images: Tensor, batch: int, device: torch.device
         for module, training in modes:
             module.training = training
     return torch.cat(parts)  # outside inference mode: an ordinary tensor
-
-
-class _Stateful(Protocol):
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
 
 
 def _optimizer(
@@ -404,7 +418,7 @@ def _check_images(function: str, name: str, images: Any) -> None:
         what = f"{images.dtype} {tuple(images.shape)}" if is_tensor else type(images).__name__
         raise ValueError(
             f"{function}: got {name} {what}, expected a tensor of uint8 (n, 3, h, w) with at least "
-            "one image; they are normalised here, batch by batch"
+            "one image; they are normalised batch by batch"
         )
 
 
@@ -464,9 +478,7 @@ def _hash(*tensors: Tensor) -> str:
 FORMAT = "camlib.training checkpoint 1"
 
 
-def _save(
-    path: Path, identity: dict[str, Any], parts: dict[str, _Stateful], history: History
-) -> None:
+def _save(path: Path, identity: dict[str, Any], parts: dict[str, Any], history: History) -> None:
     """Write a checkpoint beside its place, then move it there: no moment sees half a file."""
     content = {"format": FORMAT, "identity": identity, "history": asdict(history)}
     content |= {name: part.state_dict() for name, part in parts.items()}
@@ -489,7 +501,7 @@ def _save(
             temporary.unlink(missing_ok=True)
 
 
-def _load(path: Path, identity: dict[str, Any], parts: dict[str, _Stateful]) -> History:
+def _load(path: Path, identity: dict[str, Any], parts: dict[str, Any]) -> History:
     """Bring the parts to where a checkpoint left them, once it is known to be of this training."""
     advice = "It is left as it is: give another path, or move it away to start anew"
     try:
@@ -507,8 +519,8 @@ def _load(path: Path, identity: dict[str, Any], parts: dict[str, _Stateful]) -> 
         if found != value:
             what = name
             if name == "recipe":
-                changed = [k for k in value if found.get(k) != value[k]]
-                what += " (" + ", ".join(f"{k}={found.get(k)!r}" for k in changed) + ")"
+                other = [f"{k}={v!r}" for k, v in found.items() if v != value.get(k)]
+                what += f" ({', '.join(other)})"
             raise ValueError(f"fit: the checkpoint {path} is of another {what}. {advice}")
     for name, part in parts.items():
         part.load_state_dict(content[name])
