@@ -508,8 +508,8 @@ def _load(path: Path, identity: dict[str, Any], parts: dict[str, Any]) -> Histor
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch.load does not look at the checksums
         content = torch.load(path, map_location="cpu", weights_only=True)
-        if damaged or content["format"] != FORMAT:
-            raise ValueError(f"damaged at {damaged}")
+        if damaged or not isinstance(content, dict) or content["format"] != FORMAT:
+            raise ValueError(damaged)
     except Exception as error:
         raise ValueError(
             f"fit: {path} is no checkpoint of fit, or damaged ({type(error).__name__}). {advice}"
