@@ -48,12 +48,10 @@ _PART_SCALE = 1.4  # objects with a telling part are larger than stickers by thi
 _PART_SHARE = 0.45  # and their part has this share of their diameter
 _CIRCLE = np.exp(2j * np.pi * np.arange(64) / 64)
 _WAVES = _CIRCLE[:, None] ** (2, 3, 4, 5)
-_STREAMS = ("label", "background", "light", "scraps", "stickers", "second", "shortcut", "noise")
-
 _Field = NDArray[Any]  # float32
 _Rng = np.random.Generator
 _Disc = tuple[float, float, float]  # x, y, radius
-_Shadow = tuple[float, float, float]  # x, y, strength
+_Shadow = tuple[NDArray[Any], NDArray[Any]]  # kernels across and down
 
 
 # ---- motifs: height fields (h, w) over sticker coordinates u, v; low is ink ----
@@ -274,7 +272,7 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         }
         if self.parts:
             target["parts"] = tv_tensors.Mask(torch.from_numpy(np.stack(parts)))
-        return tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1).contiguous()), target
+        return tv_tensors.Image(torch.from_numpy(image)), target
 
     def tensors(self, indices: Iterable[int] | None = None) -> tuple[Tensor, Tensor]:
         """The pictures in memory, made once, to train on.
@@ -290,56 +288,55 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         labels = torch.empty(len(wanted), dtype=torch.int64)
         for n, i in enumerate(tqdm(wanted, desc=f"stickers, {self.split}", delay=2)):
             image, of_stickers, _, _ = self._make(i)
-            images[n] = torch.from_numpy(image).permute(2, 0, 1)
+            images[n] = torch.from_numpy(image)
             labels[n] = of_stickers[0]
         return images, labels
 
     def _make(self, i: int) -> tuple[NDArray[np.uint8], list[int], list[Any], list[Any]]:
-        """Picture i, uint8 (size, size, 3), and of its stickers: classes, masks, parts."""
+        """Picture i, uint8 (3, size, size), and of its stickers: classes, masks, parts."""
         i = operator.index(i)
         if not 0 <= i < self.length:
             raise IndexError(f"StickerWorld: there is no picture {i}, the length is {self.length}")
-        # One stream of random numbers for each part of the picture, so that a knob which draws
-        # more or fewer of them leaves the other parts as they are.
-        source = np.random.SeedSequence([self.seed, list(LENGTHS).index(self.split), i])
-        rng = dict(zip(_STREAMS, map(np.random.default_rng, source.spawn(8)), strict=True))
-        label = int(rng["label"].integers(len(CLASSES)))
-        second = int(label + rng["label"].integers(1, len(CLASSES))) % len(CLASSES)
-        other, corner = rng["shortcut"].integers(len(CLASSES)), rng["shortcut"].integers(0, 2, 2)
-        hint = label if rng["shortcut"].random() < self.shortcut_probability else int(other)
+        # Streams of their own for the parts of the picture, and draws that do not depend on the
+        # knobs within a stream, so that a knob leaves the rest of the picture as it is.
+        origin = [self.seed, list(LENGTHS).index(self.split), i]
+        rng, background, scraps = (np.random.default_rng([*origin, k]) for k in range(3))
+        label, other, hint = (int(c) for c in rng.integers(len(CLASSES), size=3))
+        second = (label + 1 + other % (len(CLASSES) - 1)) % len(CLASSES)
+        chance, number, angle, strength = rng.random(4)
+        corner = rng.integers(2, size=2)
+        if chance < self.shortcut_probability:
+            hint = label
 
-        canvas = self._background(rng["background"])
+        canvas = self._background(background)
         if self.shortcut == "background":
-            grey = canvas.mean(axis=2, keepdims=True)
-            canvas = 0.4 * canvas + (0.75 * grey + 25) * _hue(hint)
-        light = rng["light"]
-        angle, strength = light.uniform(0, 2 * np.pi), light.uniform(0.2, 0.45)
-        shadow: _Shadow = (1.6 * np.cos(angle), 1.6 * np.sin(angle), strength)
-        scraps = rng["scraps"]
+            canvas = 0.4 * canvas + (0.75 * canvas.mean(axis=0) + 25) * _hue(hint)
+        shadow = self._shadow(2 * np.pi * angle, 0.2 + 0.25 * strength)
         for _ in range(scraps.integers(2, 7)):
             radius, at = UNIT / 2 * scraps.uniform(0.12, 0.6), scraps.uniform(0, UNIT, 2)
-            outline = at + radius * _outline(scraps)
-            x, y, alpha = self._piece(outline)
-            paper = scraps.uniform(0, 255, 3).astype(np.float32)
-            self._lay(canvas, x, y, alpha, paper, shadow)
+            paper = scraps.uniform(0, 255, (3, 1, 1)).astype(np.float32)
+            self._lay(canvas, *self._piece(at + radius * _outline(scraps)), paper, shadow)
         if self.shortcut == "corner":
-            outline = UNIT * corner + _CORNER * np.stack([_CIRCLE.real, _CIRCLE.imag], axis=1)
-            self._lay(canvas, *self._piece(outline), 230 * _hue(hint), shadow)
+            mark = UNIT * corner + _CORNER * _points(_CIRCLE)
+            self._lay(canvas, *self._piece(mark), 230 * _hue(hint), shadow)
 
-        labels = [label] * int(rng["stickers"].integers(self.instances[0], self.instances[1] + 1))
-        streams = rng["stickers"].spawn(len(labels))
+        low, high = self.instances
+        labels = [label] * (low + int(number * (high + 1 - low)))
+        streams = list(range(3, 3 + len(labels)))
         if self.second_class:
-            labels, streams = [*labels, second], [*streams, rng["second"]]
+            labels, streams = [*labels, second], [*streams, 9]
         placed: list[_Disc] = []
         masks, parts = [], []
         for name, stream in zip(labels, streams, strict=True):
-            mask, part = self._stick(canvas, CLASSES[name], stream, placed, shadow)
+            sticker = np.random.default_rng([*origin, stream])
+            largest = UNIT * (0.47 if len(labels) == 1 else 0.3)
+            mask, part = self._stick(canvas, CLASSES[name], sticker, placed, largest, shadow)
             masks.append(mask)
             parts.append(part)
-        return self._photograph(canvas, light, rng["noise"]), labels, masks, parts
+        return self._photograph(canvas, rng, background), labels, masks, parts
 
     def _background(self, rng: _Rng) -> _Field:
-        """A crop of one of the split's photographs, its colours changed, (size, size, 3)."""
+        """A crop of one of the split's photographs, its colours changed, (3, size, size)."""
         names = SOURCES[self.split]
         photo = _photo(names[rng.integers(len(names))])
         side = min(photo.size) * rng.uniform(0.3, 0.9)
@@ -350,9 +347,9 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         pixels = np.rot90(np.asarray(crop), int(rng.integers(4)))
         if rng.random() < 0.5:
             pixels = pixels[:, ::-1]
-        gain, offset = rng.uniform(0.7, 1.3, 3), rng.uniform(-25, 25, 3)
-        coloured = pixels[:, :, rng.permutation(3)] * gain.astype(np.float32)
-        return np.ascontiguousarray(coloured + offset.astype(np.float32))
+        gain, offset = rng.uniform(0.7, 1.3, (3, 1, 1)), rng.uniform(-25, 25, (3, 1, 1))
+        planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[rng.permutation(3)], np.float32)
+        return planes * gain.astype(np.float32) + offset.astype(np.float32)
 
     def _piece(self, outline: NDArray[Any], fine: int = 1) -> tuple[int, int, _Field]:
         """The left, upper corner of a patch around an outline, and its cover, 0 to 1, (h, w).
@@ -372,22 +369,29 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         )
         return x0, y0, cover.astype(np.float32) / 255
 
+    def _shadow(self, angle: float, strength: float) -> _Shadow:
+        """Kernels across and down that blur a piece's cover and move it away from the light."""
+        scale = self.size / UNIT
+        reach = int(np.ceil(4.5 * scale))
+        steps = np.arange(-reach, reach + 1)
+        across, down = (
+            np.exp(-(((steps + 1.6 * scale * way) / (1.1 * scale)) ** 2) / 2)
+            for way in (np.cos(angle), np.sin(angle))
+        )
+        return across / across.sum(), strength * down / down.sum()
+
     def _lay(
         self, canvas: _Field, x: int, y: int, alpha: _Field, colour: _Field, shadow: _Shadow
     ) -> None:
-        """Lays a piece of paper, of one colour (3,) or a print (h, w, 3), over its shadow."""
-        scale = self.size / UNIT
-        across, down = round(shadow[0] * scale), round(shadow[1] * scale)
-        soft = cv2.GaussianBlur(alpha, (0, 0), 1.1 * scale)
-        soft = np.roll(soft, (down, across), (0, 1))  # the patch has an empty margin
-        kept = (1 - np.float32(shadow[2]) * soft) * (1 - alpha)
-        height, width = canvas.shape[:2]
-        rows, columns = slice(max(-y, 0), height - y), slice(max(-x, 0), width - x)
-        if colour.ndim == 3:
-            colour = colour[rows, columns]
-        below = canvas[max(y, 0) : y + len(alpha), max(x, 0) : x + alpha.shape[1]]
-        below *= kept[rows, columns, None]
-        below += alpha[rows, columns, None] * colour
+        """Lays a piece of paper, of one colour (3, 1, 1) or a print (3, h, w), over its shadow."""
+        kept = 1 - cv2.sepFilter2D(alpha, -1, *shadow, borderType=cv2.BORDER_CONSTANT)
+        kept *= 1 - alpha
+        rows, columns = (slice(max(-at, 0), self.size - at) for at in (y, x))
+        if colour.shape[1] > 1:
+            colour = colour[:, rows, columns]
+        below = canvas[:, max(y, 0) : y + len(alpha), max(x, 0) : x + alpha.shape[1]]
+        below *= kept[rows, columns]
+        below += alpha[rows, columns] * colour
 
     def _stick(
         self,
@@ -395,13 +399,16 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         name: str,
         rng: _Rng,
         placed: list[_Disc],
+        largest: float,
         shadow: _Shadow,
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Sticks one sticker on the canvas; its mask, and that of its telling part."""
-        where, look, motif = rng.spawn(3)
-        x, y, radius = self._place(where, placed)
+        colours = _colours(rng)
+        share, period = rng.uniform(0.4, 0.6), rng.uniform(0.9, 1.1)
+        angle, shift = rng.uniform(0, 2 * np.pi), rng.uniform(0, 100, 2)
+        x, y, radius = self._place(rng, placed, largest)
         placed.append((x, y, radius))
-        outline = (x, y) + radius * _outline(look)
+        outline = (x, y) + radius * _outline(rng)
         left, top, fine = self._piece(outline, _FINE)
         height, width = fine.shape[0] // _FINE, fine.shape[1] // _FINE
         alpha = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -409,23 +416,20 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         us = ((np.arange(fine.shape[1]) + 0.5) * step + left * UNIT / self.size - x)[None]
         vs = ((np.arange(fine.shape[0]) + 0.5) * step + top * UNIT / self.size - y)[:, None]
 
-        colours = _colours(motif)
-        share, angle = motif.uniform(0.4, 0.6), motif.uniform(0, 2 * np.pi)
-        period, shift = motif.uniform(0.9, 1.1), motif.uniform(0, 100, 2)
         cos, sin = np.cos(angle) / period, np.sin(angle) / period
         u = (us * cos + vs * sin + shift[0]).astype(np.float32)
         v = (vs * cos - us * sin + shift[1]).astype(np.float32)
         shown = fine >= 0.5
         part = np.ones_like(shown)
         if self.parts:
-            turn, out = look.uniform(0, 2 * np.pi), radius * look.uniform(0.1, 0.5)
+            turn, out = rng.uniform(0, 2 * np.pi), radius * rng.uniform(0.1, 0.5)
             du, dv = us - out * np.cos(turn), vs - out * np.sin(turn)
             part = np.hypot(du, dv) < radius * _PART_SHARE
         ink = _print(_MOTIFS[name](u, v), shown & part, share, 1 / step)
         if self.parts:
-            ink = np.where(part, ink, _print(_speckles(u, v, look), shown, share, 1 / step))
+            ink = np.where(part, ink, _print(_speckles(u, v, rng), shown, share, 1 / step))
         ink = cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA)
-        printed = colours[0] + ink[:, :, None] * (colours[1] - colours[0])
+        printed = colours[0] + ink * (colours[1] - colours[0])
         self._lay(canvas, left, top, alpha, printed, shadow)
 
         # A sticker lies inside the picture; only the margin of its patch may not.
@@ -436,26 +440,30 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         telling[ys + top, xs + left] = here[ys, xs]
         return mask, telling
 
-    def _place(self, rng: _Rng, placed: list[_Disc]) -> _Disc:
-        """Centre and radius of a disc inside the picture that meets none of those placed."""
+    def _place(self, rng: _Rng, placed: list[_Disc], largest: float) -> _Disc:
+        """A disc inside the picture that meets none of those placed, smaller if it has to be."""
         radius = UNIT / 2 * rng.uniform(self.object_size[0], self.object_size[1])
-        if self.parts:
-            radius = min(_PART_SCALE * radius, UNIT * 0.47)
+        radius = min(radius * (_PART_SCALE if self.parts else 1), largest)
+        tries = rng.random((200, 2))
         while True:
-            for _ in range(20):
-                x, y = rng.uniform(radius + 0.5, UNIT - radius - 0.5, 2)
-                if all(np.hypot(x - a, y - b) > radius + c + 2 for a, b, c in placed):
-                    return float(x), float(y), float(radius)
-            radius *= 0.9
+            centres = radius + 0.5 + tries * (UNIT - 2 * radius - 1)
+            free = np.ones(len(tries), np.bool_)
+            for x, y, other in placed:
+                free &= np.hypot(*(centres - (x, y)).T) > radius + other + 2
+            if free.any():
+                x, y = centres[free.argmax()]
+                return float(x), float(y), float(radius)
+            radius *= 0.95
 
-    def _photograph(self, canvas: _Field, light: _Rng, noise: _Rng) -> NDArray[np.uint8]:
+    def _photograph(self, canvas: _Field, rng: _Rng, noise: _Rng) -> NDArray[np.uint8]:
         """The finished scene as a camera sees it: uneven light, a little blur and noise."""
-        angle, slope = light.uniform(0, 2 * np.pi), light.uniform(0, 0.25)
-        blur, grain = light.uniform(0.3, 0.8), light.uniform(2, 7)
+        angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.25)
+        blur, grain = rng.uniform(0.3, 0.8), rng.uniform(2, 7)
         across = (np.arange(self.size, dtype=np.float32) + 0.5) / self.size - 0.5
-        x, y = np.cos(angle) * slope * across[None], np.sin(angle) * slope * across[:, None]
-        canvas = canvas * (1 + x + y).astype(np.float32)[:, :, None]
-        canvas = cv2.GaussianBlur(canvas, (0, 0), blur * self.size / UNIT).astype(np.float32)
+        x, y = np.cos(angle) * slope * across, np.sin(angle) * slope * across[:, None]
+        canvas = canvas * (1 + x + y).astype(np.float32)
+        for plane in canvas:
+            cv2.GaussianBlur(plane, (0, 0), blur * self.size / UNIT, dst=plane)
         # Even noise: as good as normal here, and drawn in a quarter of the time.
         canvas += np.float32(grain * 12**0.5) * (noise.random(canvas.shape, np.float32) - 0.5)
         pixels: NDArray[np.uint8] = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
@@ -487,16 +495,18 @@ def _photo(name: str) -> Image.Image:
 
 
 def _hue(label: int) -> _Field:
-    """The colour of a class where a shortcut gives it away, (3,), 0 to 1."""
-    return np.array(colorsys.hsv_to_rgb(label / len(CLASSES), 0.9, 1.0), np.float32)
+    """The colour of a class where a shortcut gives it away, (3, 1, 1), 0 to 1."""
+    colour = colorsys.hsv_to_rgb(label / len(CLASSES), 0.9, 1.0)
+    return np.array(colour, np.float32)[:, None, None]
 
 
 def _colours(rng: _Rng) -> _Field:
-    """Two colours that differ in lightness, either one the lighter, (2, 3), 0 to 255."""
-    while True:
-        colours = rng.uniform(10, 245, (2, 3))
-        if abs((colours[0] - colours[1]) @ (0.3, 0.59, 0.11)) > 50:
-            return colours.astype(np.float32)
+    """Two colours that differ in lightness, either one the lighter, (2, 3, 1, 1), 0 to 255."""
+    pairs = rng.uniform(10, 245, (50, 2, 3))  # a fifth of them, or more, is far enough apart
+    lightness = pairs @ (0.3, 0.59, 0.11)
+    first = (abs(lightness[:, 0] - lightness[:, 1]) > 50).argmax()
+    chosen: _Field = pairs[first].astype(np.float32)[:, :, None, None]
+    return chosen
 
 
 def _outline(rng: _Rng) -> NDArray[Any]:
@@ -509,8 +519,12 @@ def _outline(rng: _Rng) -> NDArray[Any]:
         size, phase = rng.uniform(0, 0.25, (2, 4))
         waves = size / (2, 3, 4, 5) * np.exp(8j * np.pi * phase)
         points = (1 + (_WAVES @ waves).real) * _CIRCLE
-    points /= np.abs(points).max()
-    return np.stack([points.real, points.imag], axis=1)
+    return _points(points / np.abs(points).max())
+
+
+def _points(places: NDArray[np.complex128]) -> NDArray[Any]:
+    """Complex numbers, (n,), as x and y, (n, 2)."""
+    return places.view(np.float64).reshape(-1, 2)
 
 
 def _speckles(u: _Field, v: _Field, rng: _Rng) -> _Field:
