@@ -65,7 +65,7 @@ def class_activation_maps(
         ValueError: if the network does not end in average pooling and one linear layer, is in
             training mode, or if images or classes do not fit.
     """
-    name = type(network).__name__
+    name = str(getattr(network, "name", type(network).__name__))
     for method in ("forward_features", "forward_head", "get_classifier"):
         if not callable(getattr(network, method, None)):
             raise TypeError(
