@@ -92,7 +92,7 @@ def _zigzags(u: _Field, v: _Field) -> _Field:
 
 
 def _waves(u: _Field, v: _Field) -> _Field:
-    return np.abs(_cell(v + 3 * np.sin(u * np.float32(2 * np.pi / 14)), 12))
+    return np.abs(_cell(v + 3 * np.sin(u * np.float32(2 * np.pi / 16)), 11))
 
 
 def _grid(u: _Field, v: _Field) -> _Field:
@@ -179,14 +179,14 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         length: number of pictures; without it that of `LENGTHS`.
         instances: stickers of the picture's class, a number from 1 to 6 or a range (low, high).
         second_class: one more sticker, of another class.
-        object_size: range of a sticker's diameter as share of the side, between 0.1 and 0.9.
-            Where a second sticker finds no room it is made smaller.
+        object_size: range of a sticker's diameter as share of the side, between 0.1 and 0.9. Of
+            several, none is larger than 0.6, and one that finds no room is made smaller.
         shortcut: "background" tints the photograph with a hue that belongs to the class;
             "corner" puts a mark of that hue into a corner; None.
         shortcut_probability: how often the hue is that of the class. Otherwise it is that of a
             class drawn at random, the right one included.
-        parts: objects 1.4 times larger and speckled alike in all classes; the motif is on one
-            small part of them only.
+        parts: objects 1.4 times larger (up to 0.94 of the side), speckled alike in all classes;
+            the motif is on one small part of them only.
 
     `world[i]` is (image, target): image uint8 (3, size, size); target a dict with
 
@@ -214,28 +214,29 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         shortcut_probability: float = 1.0,
         parts: bool = False,
     ) -> None:
-        if split not in LENGTHS:
-            hint = photos.did_you_mean(str(split), LENGTHS)
-            raise ValueError(f"StickerWorld: there is no split {split!r}{hint}")
-        if shortcut not in (None, *SHORTCUTS):
-            hint = photos.did_you_mean(str(shortcut), SHORTCUTS)
-            raise ValueError(f"StickerWorld: there is no shortcut {shortcut!r}{hint}")
-        _whole("size", size, 32)
-        _whole("seed", seed, 0)
+        for name, value, known in (
+            ("split", split, tuple(LENGTHS)),
+            ("shortcut", shortcut, (*SHORTCUTS, None)),
+        ):
+            if value not in known:
+                hint = photos.did_you_mean(str(value), [k for k in known if k is not None])
+                raise ValueError(f"StickerWorld: there is no {name} {value!r}{hint}")
+        _check("size", size, 32)
+        _check("seed", seed, 0)
         if length is not None:
-            _whole("length", length, 1)
-        low_high = (instances, instances) if isinstance(instances, int) else tuple(instances)
-        if len(low_high) != 2 or not 1 <= low_high[0] <= low_high[1] <= 6:
+            _check("length", length, 1)
+        low_high = instances if isinstance(instances, tuple) else (instances, instances)
+        if not _is_range(low_high, int, 1, 6):
             raise ValueError(
                 f"StickerWorld: instances is {instances!r}, expected a number from 1 to 6 or a "
                 "range (low, high) of such"
             )
-        if len(object_size) != 2 or not 0.1 <= object_size[0] <= object_size[1] <= 0.9:
+        if not _is_range(object_size, float, 0.1, 0.9):
             raise ValueError(
                 f"StickerWorld: object_size is {object_size!r}, expected (low, high), shares of "
                 "the side with 0.1 <= low <= high <= 0.9"
             )
-        if not 0 <= shortcut_probability <= 1:
+        if not _is_range((shortcut_probability,) * 2, float, 0, 1):
             raise ValueError(
                 f"StickerWorld: shortcut_probability is {shortcut_probability!r}, expected a "
                 "probability, 0 to 1"
@@ -248,9 +249,9 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         self.classes = CLASSES
         self.split, self.size, self.seed = split, size, seed
         self.length = LENGTHS[split] if length is None else length
-        self.instances, self.second_class = low_high, bool(second_class)
-        self.object_size, self.parts = tuple(object_size), bool(parts)
-        self.shortcut, self.shortcut_probability = shortcut, float(shortcut_probability)
+        self.instances, self.second_class = low_high, second_class
+        self.object_size, self.parts = object_size, parts
+        self.shortcut, self.shortcut_probability = shortcut, shortcut_probability
 
     def __len__(self) -> int:
         return self.length
@@ -282,6 +283,9 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
 
         Returns:
             Images, uint8 (n, 3, size, size), and labels, int64 (n,).
+
+        Raises:
+            IndexError: if there is no picture of such an index.
         """
         wanted = list(range(self.length) if indices is None else indices)
         images = torch.empty(len(wanted), 3, self.size, self.size, dtype=torch.uint8)
@@ -477,11 +481,19 @@ def source_hash() -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _whole(name: str, value: Any, least: int) -> None:
+def _check(name: str, value: Any, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(
             f"StickerWorld: {name} is {value!r}, expected a whole number of at least {least}"
         )
+
+
+def _is_range(value: Any, kind: type, least: float, most: float) -> bool:
+    """Whether it is (low, high), numbers of that kind (whole ones pass as float) in the limits."""
+    numbers = isinstance(value, tuple | list) and all(
+        isinstance(v, int | kind) and not isinstance(v, bool) for v in value
+    )
+    return numbers and len(value) == 2 and bool(least <= value[0] <= value[1] <= most)
 
 
 @functools.cache
