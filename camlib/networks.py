@@ -104,7 +104,7 @@ class Network(nn.Module):
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the last layer by one with random weights, for other classes, without names."""
         if isinstance(self.classifier, nn.Linear):
-            self.classifier = _initialised(nn.Linear(self.classifier.in_features, num_classes))
+            self.classifier = _last_layer(self.classifier.in_features, num_classes)
         else:
             conv: Any = self.features.get_submodule("cccp8.conv")
             last_maps = _convolution(conv.in_channels, num_classes, 1, norm=False)
@@ -159,7 +159,8 @@ def create(
         network = gap_form(original, name)
     else:
         network = (_PAPER if scale == "paper" else _LAB)[name](len(known))
-        _initialised(network)
+        _initialised(network.features)
+        _initialised(network.head)
         network.scale = scale
         if scale == "lab":
             network.transform = LAB_TRANSFORM
@@ -169,7 +170,7 @@ def create(
             _load_torchvision(network)
     network.classes = known
     if pretrained and scale == "lab":
-        _load_shipped(network)
+        load_shipped(network)
     if num_classes not in (None, len(known)):
         network.reset_classifier(num_classes)
     return network.eval()
@@ -207,7 +208,7 @@ def gap_form(original: nn.Module, name: str) -> Network:
         channels = units
     pool = nn.AdaptiveAvgPool2d(1) if cut.pool == "average" else nn.AdaptiveMaxPool2d(1)
     old: Any = original.classifier
-    classifier: nn.Linear = _initialised(nn.Linear(units, old.out_features))
+    classifier = _last_layer(units, old.out_features)
     network = Network(name, features, nn.Sequential(pool, nn.Flatten()), classifier)
     network.scale, network.transform = original.scale, original.transform
     network.classes = original.classes
@@ -236,14 +237,19 @@ def _convolution(
 def _initialised(module: nn.Module) -> Any:
     """The module with random weights that keep the scale of activations (He et al., 2015)."""
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
     return module
+
+
+def _last_layer(inputs: int, num_classes: int) -> nn.Linear:
+    """A linear layer whose scores start near zero, so that no class starts ahead."""
+    layer = nn.Linear(inputs, num_classes)
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def _fc_head(inputs: int, side: int, units: int, dropout_first: bool) -> nn.Sequential:
@@ -273,7 +279,7 @@ def _alexnet(
         "pool5": pools[2],
     }
     head = _fc_head(e, 6, units, dropout_first=True)
-    return Network("alexnet", _named(features), head, nn.Linear(units, num_classes))
+    return Network("alexnet", _named(features), head, _last_layer(units, num_classes))
 
 
 def _vgg16(
@@ -296,7 +302,7 @@ def _vgg16(
         if str(block) in pools:
             features[f"pool{block}"] = nn.MaxPool2d(2)
     head = _fc_head(channels, side, units, dropout_first=False)
-    return Network("vgg16", _named(features), head, nn.Linear(units, num_classes))
+    return Network("vgg16", _named(features), head, _last_layer(units, num_classes))
 
 
 def _googlenet(num_classes: int, narrower: int, pools: str) -> Network:
@@ -339,7 +345,7 @@ def _googlenet(num_classes: int, narrower: int, pools: str) -> Network:
             features[name] = Inception(channels, ones, threes, three, fives, five, pooled)
             channels = ones + three + five + pooled
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2))
-    return Network("googlenet", _named(features), head, nn.Linear(channels, num_classes))
+    return Network("googlenet", _named(features), head, _last_layer(channels, num_classes))
 
 
 def _nin(
@@ -412,26 +418,33 @@ def _load_torchvision(network: Network) -> None:
     network.load_state_dict(dict(zip(network.state_dict(), tensors, strict=True)))
 
 
-def _load_shipped(network: Network) -> None:
-    """The trained weights of a lab network, after a look at their checksum."""
-    path = WEIGHTS / f"{network.name}.safetensors"
-    manifest = json.loads((WEIGHTS / "manifest.json").read_text()) if path.exists() else {}
-    if network.name not in manifest:
+def load_shipped(network: Network, name: str | None = None) -> None:
+    """Fill a lab network with trained weights that camlib ships, after a look at their checksum.
+
+    Args:
+        network: of `create`, at lab scale.
+        name: a key of `camlib/weights/manifest.json`; by default the network's own name. Another
+            one is the same network trained in another way, like "alexnet-gap-scratch".
+
+    Raises:
+        ValueError: if there are no such weights, or they are damaged.
+    """
+    name = network.name if name is None else name
+    path, listed = WEIGHTS / f"{name}.safetensors", WEIGHTS / "manifest.json"
+    manifest = json.loads(listed.read_text()) if listed.exists() else {}
+    if name not in manifest or not path.exists():
+        hint = photos.did_you_mean(name, manifest)
         raise ValueError(
-            f"create: camlib has no trained weights for {network.name} at lab scale. They are "
-            "made by: make lab"
+            f"load_shipped: there are no trained weights {name!r}{hint}. They are made by: make lab"
         )
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != manifest[network.name]["sha256"]:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != manifest[name]["sha256"]:
         raise ValueError(
-            f"create: {path.name} does not have the checksum of manifest.json: it is damaged, or "
-            "was made without it. Take both from the same release, or run: make lab"
+            f"load_shipped: {path.name} does not have the checksum of manifest.json: it is damaged "
+            "or from another release. Install camlib again, or run: make lab"
         )
+    stored = load_file(path)
     network.load_state_dict(
-        {
-            key: tensor.float() if tensor.is_floating_point() else tensor
-            for key, tensor in load_file(path).items()
-        }
+        {key: stored[key].to(own.dtype) for key, own in network.state_dict().items()}
     )
 
 

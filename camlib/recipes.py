@@ -1,0 +1,184 @@
+"""How the trained lab networks that camlib ships are made, and the files they are kept in.
+
+    python -m camlib.recipes          # what `make lab` runs: make those that are missing or stale
+
+Each original is trained from random weights; each GAP form is cut from the trained original and
+fine-tuned (paper, section 3), and one is trained from random weights as well (its footnote).
+Weights go to camlib/weights/NAME.safetensors, their figures to camlib/weights/manifest.json.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import torchvision
+from torch import Tensor
+
+import camlib
+from camlib import lab, metrics, networks
+from camlib.training import Recipe, fit, predict
+
+WORK = Path("build/lab")  # checkpoints of a training in progress
+
+
+@dataclass(frozen=True)
+class Making:
+    """How one set of weights is made.
+
+    Attributes:
+        network: its name in `networks.create`.
+        recipe: of the training.
+        start: the original it is cut from; None: random weights.
+    """
+
+    network: str
+    recipe: Recipe
+    start: str | None = None
+
+
+FROM_SCRATCH = Recipe(epochs=12, rate=0.05)
+FINE_TUNING = Recipe(epochs=4, rate=0.03)
+MAKINGS = {name: Making(name, FROM_SCRATCH) for name in networks.ORIGINALS}
+MAKINGS |= {name: Making(name, FINE_TUNING, cut.original) for name, cut in networks.SURGERY.items()}
+MAKINGS["alexnet-gap-scratch"] = Making("alexnet-gap", FROM_SCRATCH)
+
+
+def fingerprint(name: str) -> str:
+    """What determines the weights: recipe, start, generator of the pictures, source photographs.
+
+    Not the source code or the pictures themselves, which change with every refactoring or release
+    of Pillow.
+    """
+    making = MAKINGS[name]
+    parts = {
+        "network": making.network,
+        "recipe": asdict(making.recipe),
+        "start": making.start and fingerprint(making.start),
+        "world": lab.VERSION,
+        "photographs": lab.source_hash(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def untrained(name: str) -> networks.Network:
+    """The network as its training starts: random, or cut from its trained original."""
+    making = MAKINGS[name]
+    with torch.random.fork_rng():
+        # Not the recipe's seed: that one serves order and dropout.
+        torch.manual_seed(1000 + making.recipe.seed)
+        if making.start is None:
+            network: Any = networks.create(making.network, scale="lab")
+        else:
+            original = networks.create(making.start, pretrained=True, scale="lab")
+            network = networks.gap_form(original, making.network)
+    found: networks.Network = network
+    return found
+
+
+def manifest() -> dict[str, Any]:
+    """What is shipped: for each set of weights its fingerprint, checksum, recipe and figures."""
+    path = networks.WEIGHTS / "manifest.json"
+    entries: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return entries
+
+
+def stale() -> list[str]:
+    """Names whose weights are missing, or were made by another recipe or in another world."""
+    known = manifest()
+    return [n for n in MAKINGS if known.get(n, {}).get("fingerprint") != fingerprint(n)]
+
+
+def make(name: str, world: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Any]:
+    """Train one network, store it, and return its entry of the manifest.
+
+    Args:
+        name: a key of `MAKINGS`.
+        world: images and labels of "train", "valid" and "test".
+    """
+    making = MAKINGS[name]
+    network = untrained(name)
+    WORK.mkdir(parents=True, exist_ok=True)
+    checkpoint = WORK / f"{name}-{fingerprint(name)[:12]}.pt"
+    history = fit(network, *world["train"], making.recipe, checkpoint=checkpoint)
+    stored = {
+        # In float16 but for the running statistics of batch norm, whose range is large.
+        key: tensor.half() if "running" not in key and tensor.is_floating_point() else tensor
+        for key, tensor in network.state_dict().items()
+    }
+    networks.WEIGHTS.mkdir(exist_ok=True)
+    _replace(
+        networks.WEIGHTS / f"{name}.safetensors",
+        safetensors.torch.save({key: tensor.contiguous() for key, tensor in stored.items()}),
+    )
+    path = networks.WEIGHTS / f"{name}.safetensors"
+    entry: dict[str, Any] = {
+        "fingerprint": fingerprint(name),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "network": making.network,
+        "start": making.start or "random weights",
+        "recipe": asdict(making.recipe),
+        "world": {"version": lab.VERSION, "photographs": lab.source_hash()},
+        "seconds": round(sum(history.seconds), 1),
+        "versions": {
+            "camlib": camlib.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__.split("+")[0],
+            "torchvision": torchvision.__version__.split("+")[0],
+        },
+    }
+    _write_manifest(manifest() | {name: entry})
+    networks.load_shipped(network, name)  # the figures are those of the weights as stored
+    entry["figures"] = {}
+    for split in ("valid", "test"):
+        images, labels = world[split]
+        logits = predict(network, images)
+        entry["figures"][split] = {
+            f"top{k}_error": round(metrics.top_k_error(logits, labels, k).mean().item(), 4)
+            for k in (1, 5)
+        }
+    _write_manifest(manifest() | {name: entry})
+    checkpoint.unlink()
+    return entry
+
+
+def _write_manifest(entries: dict[str, Any]) -> None:
+    ordered = {name: entries[name] for name in MAKINGS if name in entries}
+    text = json.dumps(ordered, indent=1) + "\n"
+    _replace(networks.WEIGHTS / "manifest.json", text.encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    os.replace(new, path)
+
+
+def main() -> None:
+    names = stale()
+    if not names:
+        print("All trained weights are up to date.")
+        return
+    start = time.perf_counter()
+    world = {split: lab.StickerWorld(split).tensors() for split in ("train", "valid", "test")}
+    for name in MAKINGS:
+        if name in names:
+            entry = make(name, world)
+            test = entry["figures"]["test"]
+            print(
+                f"{name}: {entry['seconds']:.0f} s, on {len(world['test'][1])} test images missed "
+                f"{test['top1_error']:.1%} (top 1), {test['top5_error']:.1%} (top 5)",
+                flush=True,
+            )
+    print(f"{time.perf_counter() - start:.0f} seconds in all")
+
+
+if __name__ == "__main__":
+    main()
