@@ -33,7 +33,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import tv_tensors
 
@@ -81,6 +81,8 @@ def _randn(seed: int) -> Callable[..., Tensor]:
 
 def _described(argument: Any) -> str:
     """Tensors by their shape, but a box or another few whole numbers as they are."""
+    if isinstance(argument, nn.Module | torch.optim.Optimizer):
+        return f"a {type(argument).__name__}"
     if isinstance(argument, Tensor) and (argument.is_floating_point() or argument.numel() > 4):
         return f"a tensor {tuple(argument.shape)}"
     return str(argument.tolist() if isinstance(argument, Tensor) else argument)
@@ -707,3 +709,197 @@ def _heads() -> list[tuple[tuple[Tensor, ...], bool, str]]:
     lost[0, 0] = torch.nan
     wrong(lost, "a score that is NaN: NaN > tolerance is False. Ask for error <= tolerance.")
     return heads
+
+
+# Chapter 5: fine-tuning and the price in accuracy
+
+
+@_check
+def top_k_missed(function: Any) -> Verdict:
+    """A function (logits, labels, k) -> share of the images whose class is not among the k best."""
+    logits, labels, ks = _randn(7)(40, 6), torch.arange(40) % 6, (1, 2, 4)
+
+    def missed(logits: Tensor, labels: Tensor, k: int) -> float:
+        lead = f"for scores {tuple(logits.shape)} and k = {k} your function gives"
+        return _number(_result(function, logits, labels, k), lead, "the share that is missed")
+
+    given = torch.tensor([missed(logits, labels, k) for k in ks])
+    own = logits.gather(1, labels[:, None])
+
+    def share(others: Tensor, shift: int = 0) -> Tensor:  # at least k others stand before it
+        return torch.stack([(others.sum(1) >= k + shift).double().mean() for k in ks])
+
+    truth = share(logits > own)
+    slips = {
+        "this is the share that is right: the error is the rest.": 1 - truth,
+        "this is in per cent: give a share, from 0 to 1.": 100 * truth,
+        "the missed images are counted: divide by their number.": 40 * truth,
+        "k makes no difference: you count the highest score alone.": truth[:1].expand(3),
+        "the k lowest scores are taken, not the k highest.": share(logits < own),
+        "one place off: of k = 1 the list is one class long.": [
+            share(logits > own, s) for s in (1, -1)
+        ],
+    }
+    _compare(given.double(), truth, slips)
+    if missed(torch.zeros(6, 6), torch.arange(6), 1) < 1:
+        raise _NotYet(
+            "a network that gives all classes one score gets images right: where others share the "
+            "score of the class and there is no room for all of them, it is missed."
+        )
+    if missed(torch.tensor([[2.0, 2.0, 1.0]]), torch.tensor([0]), 2) > 0:
+        raise _NotYet("two classes share the highest score and k is 2: there is room for both.")
+    return _right("also where scores are equal.")
+
+
+@_check
+def standard_errors(function: Any) -> Verdict:
+    """A function (errors, others) -> standard errors of the difference of their means:
+    (of two sets of images, of one set that both networks saw)."""
+    randn, n = _randn(8), 400
+    hard = randn(n)
+    a, b = ((hard + 0.5 * randn(n) > edge).double() for edge in (0.8, 1.0))
+    try:
+        unpaired, paired = _result(function, a, b)
+    except (TypeError, ValueError):
+        raise _NotYet("expected two numbers, (unpaired, paired).") from None
+    pair = [_number(value, "one of the two is", "two numbers") for value in (unpaired, paired)]
+    given, root = torch.tensor(pair).double(), math.sqrt(n)
+    truth = torch.stack([(a.var() + b.var()).sqrt(), (a - b).std()]) / root
+    first, second = truth
+    slips = {
+        "the two are swapped.": truth.flip(0),
+        "both are the one for two sets of images.": first.expand(2),
+        "both are the one for pairs.": second.expand(2),
+        "these are standard deviations of single images: a mean of n varies less.": truth * root,
+        "n is divided by, not its square root.": truth / root,
+        "these are variances: take the square root.": truth**2,
+        "these are the half widths of intervals: leave out the factor 1.96.": truth * 1.96,
+        "variances add up, not standard deviations.": torch.stack(
+            [(a.std() + b.std()) / root, second]
+        ),
+        "the paired one subtracts first, image by image, and then asks how that varies.": bool(
+            (given[0] - first).abs() < 5e-3 * first
+        ),
+        "the unpaired one adds the variances of both means.": True,
+    }
+    # Whether n or n - 1 is divided by makes no difference that matters.
+    _compare(given, truth, slips, same=lambda g, t: bool(((g - t).abs() <= 5e-3 * t).all()))
+    ratio = float(first / second)
+    return _right(f"pairs make the interval of this example {ratio:.1f} times narrower.")
+
+
+@_check
+def repaired_epoch(function: Any) -> Verdict:
+    """A function (network, optimizer, images, labels) -> share right: an epoch in batches of 16,
+    in order, then the share of the images that the network has right."""
+    randn = _randn(9)
+    images, labels = randn(48, 5), torch.arange(48) % 3
+
+    def outcome(epoch: Callable[..., Any]) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.5, momentum=0.9)
+        share = _result(epoch, network.eval(), optimizer, images, labels)
+        share = _number(share, "your function gives", "the share that is right")
+        state = [tensor.flatten().double() for tensor in network.state_dict().values()]
+        return torch.cat([*state, torch.tensor([share])])
+
+    def wrong(*slips: str) -> Callable[..., float]:
+        def epoch(network: Any, optimizer: Any, images: Tensor, labels: Tensor) -> float:
+            network.train("train" not in slips)
+            for i in range(0, 48, 16):
+                scores = network(images[i : i + 16])
+                scores = scores.softmax(1) if "softmax" in slips else scores
+                if "zero" not in slips:
+                    optimizer.zero_grad()
+                functional.cross_entropy(scores, labels[i : i + 16]).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            network.train("eval" in slips)
+            return float((network(images).argmax(1) == labels).double().mean())
+
+        return epoch
+
+    sentences = {
+        "zero": "gradients of earlier batches are still there when a new one is added: clear them.",
+        "softmax": "cross_entropy takes scores and has the softmax inside: there are two now.",
+        "train": "the network came in evaluation mode and has learned in it: batch norm used its "
+        "running statistics and did not renew them.",
+        "eval": "the share is counted in training mode: there an answer depends on the others in "
+        "the batch, and counting moves the running statistics.",
+    }
+    names = list(sentences)
+    combined = [[n for i, n in enumerate(names) if bits >> i & 1] for bits in range(1, 16)]
+    ends = {tuple(left): outcome(wrong(*left)) for left in combined}
+    slips: dict[str, Any] = {
+        sentence: [end for left, end in ends.items() if name in left]
+        for name, sentence in sentences.items()
+    }
+    given, truth = outcome(function), outcome(wrong())
+    slips["the weights are right, the share is not."] = _same(given[:-1], truth[:-1])
+    slips[
+        "the weights end elsewhere than after three steps, one for each batch of 16 in order."
+    ] = True
+    _compare(given, truth, slips)
+    return _right("weights, running statistics and share are those of a right loop.")
+
+
+@_check
+def cosine_schedule(function: Any) -> Verdict:
+    """A function (step, steps, warm) -> share of the peak rate: linear up, then a cosine down."""
+    steps = 50
+
+    def shares(warm: int) -> Tensor:
+        lead = f"for one of {steps} steps, {warm} of them warm-up, your function gives"
+        values = [_number(_result(function, step, steps, warm), lead) for step in range(steps)]
+        return torch.tensor(values).double()
+
+    for warm in (8, 0):
+        step = torch.arange(steps).double()
+        up, t = (step + 1) / max(warm, 1), (step - warm) / (steps - warm)
+
+        def then(down: Tensor, up: Tensor = up, cut: Tensor = step < warm) -> Tensor:
+            return torch.where(cut, up, down)
+
+        truth, whole = 0.5 + 0.5 * (math.pi * t).cos(), 0.5 + 0.5 * (math.pi * step / steps).cos()
+        slips = {
+            "the first step has a rate of zero and learns nothing: begin at 1 / warm.": then(
+                truth, step / max(warm, 1)
+            ),
+            "the warm-up is missing.": [whole, then(truth, torch.ones(steps).double())],
+            "the cosine runs over all steps: begin it after the warm-up.": then(whole),
+            "the rate falls below zero: a cosine goes from 1 to -1.": then((math.pi * t).cos()),
+            "that is a quarter of the wave: the angle should reach pi.": then(
+                (math.pi * t / 2).cos()
+            ),
+            "that is a straight line down.": then(1 - t),
+            "after the warm-up the rate jumps to zero and rises: a sign?": then(1 - truth),
+        }
+        _compare(shares(warm), then(truth), slips)
+    return _right("up in a line, down along half a wave, with a warm-up and without one.")
+
+
+@_check
+def conclusions(answer: Any) -> Verdict:
+    """Which statements, by letter, a made-up table of paired intervals supports."""
+    try:
+        chosen = {str(letter).strip().lower() for letter in answer} - {"", ","}
+    except TypeError:
+        raise _NotYet(f"expected letters, got {type(answer).__name__}.") from None
+    if strange := sorted(chosen - set("abcdef")):
+        raise _NotYet(f"there is no statement {strange[0][:20]!r}: they go from a to f.")
+    supported = {
+        "a": "B's interval lies above zero as a whole.",
+        "c": "to bound a difference one looks at the end of its interval.",
+        "f": "that is what 95 % means.",
+    }
+    others = {
+        "b": "no difference was found, which does not say that there is none: read the interval.",
+        "d": "neither row compares B with C: that takes an interval of its own.",
+        "e": "each network was trained once, and the images were drawn again, not the trainings.",
+    }
+    for letter in sorted(chosen & set(others)):
+        raise _NotYet(f"{letter} is not supported: {others[letter]}")
+    for letter in sorted(set(supported) - chosen):
+        raise _NotYet(f"one that is supported is not among yours: {supported[letter]}")
+    return _right("what the intervals say, and no more.")
