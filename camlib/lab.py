@@ -209,7 +209,7 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         *,
         instances: int | tuple[int, int] = 1,
         second_class: bool = False,
-        object_size: tuple[float, float] = (0.3, 0.6),
+        object_size: tuple[float, float] = (0.35, 0.75),
         shortcut: str | None = None,
         shortcut_probability: float = 1.0,
         parts: bool = False,

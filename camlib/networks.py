@@ -235,9 +235,9 @@ def _convolution(
 
 
 def _initialised(module: nn.Module) -> Any:
-    """The module with random weights that keep the scale of activations (He et al., 2015)."""
+    """The module, its convolutions random with activations of one scale (He et al., 2015)."""
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
@@ -252,13 +252,21 @@ def _last_layer(inputs: int, num_classes: int) -> nn.Linear:
     return layer
 
 
-def _fc_head(inputs: int, side: int, units: int, dropout_first: bool) -> nn.Sequential:
+# Of fully connected layers: the lab's (True) have 192 units, the published ones 4096.
+_DROPOUT = {True: 0.2, False: 0.5}
+
+
+def _fc_head(
+    inputs: int, side: int, units: int, dropout: float, dropout_first: bool
+) -> nn.Sequential:
     """Two fully connected layers on the flattened map; other input sizes are pooled to side."""
     flat = nn.Sequential(nn.AdaptiveAvgPool2d(side), nn.Flatten())
-    fc6, fc7 = nn.Linear(inputs * side**2, units), nn.Linear(units, units)
+    drops = nn.Dropout(dropout), nn.Dropout(dropout)
+    fc6 = nn.Linear(inputs * side**2, units), nn.ReLU(inplace=True)
+    fc7 = nn.Linear(units, units), nn.ReLU(inplace=True)
     if dropout_first:  # torchvision's AlexNet; its VGG has dropout after the ReLU
-        return flat.extend([nn.Dropout(), fc6, nn.ReLU(True), nn.Dropout(), fc7, nn.ReLU(True)])
-    return flat.extend([fc6, nn.ReLU(True), nn.Dropout(), fc7, nn.ReLU(True), nn.Dropout()])
+        return flat.extend([drops[0], *fc6, drops[1], *fc7])
+    return flat.extend([*fc6, drops[0], *fc7, drops[1]])
 
 
 def _alexnet(
@@ -278,7 +286,7 @@ def _alexnet(
         "conv5": _convolution(d, e, 3, padding=1, norm=norm),
         "pool5": pools[2],
     }
-    head = _fc_head(e, 6, units, dropout_first=True)
+    head = _fc_head(e, 6, units, _DROPOUT[norm], dropout_first=True)
     return Network("alexnet", _named(features), head, _last_layer(units, num_classes))
 
 
@@ -301,7 +309,7 @@ def _vgg16(
             channels = width
         if str(block) in pools:
             features[f"pool{block}"] = nn.MaxPool2d(2)
-    head = _fc_head(channels, side, units, dropout_first=False)
+    head = _fc_head(channels, side, units, _DROPOUT[norm], dropout_first=False)
     return Network("vgg16", _named(features), head, _last_layer(units, num_classes))
 
 
