@@ -719,17 +719,15 @@ def top_k_missed(function: Any) -> Verdict:
     """A function (logits, labels, k) -> share of the images whose class is not among the k best."""
     logits, labels, ks = _randn(7)(40, 6), torch.arange(40) % 6, (1, 2, 4)
 
-    def missed(logits: Tensor, labels: Tensor, k: int) -> float:
-        lead = f"for scores {tuple(logits.shape)} and k = {k} your function gives"
-        return _number(_result(function, logits, labels, k), lead, "the share that is missed")
-
-    given = torch.tensor([missed(logits, labels, k) for k in ks])
-    own = logits.gather(1, labels[:, None])
+    def missed(*case: Any) -> float:
+        lead = f"for scores {tuple(case[0].shape)} and k = {case[2]} your function gives"
+        return _number(_result(function, *case), lead, "the share that is missed")
 
     def share(others: Tensor, shift: int = 0) -> Tensor:  # at least k others stand before it
         return torch.stack([(others.sum(1) >= k + shift).double().mean() for k in ks])
 
-    truth = share(logits > own)
+    own = logits.gather(1, labels[:, None])
+    given, truth = torch.tensor([missed(logits, labels, k) for k in ks]), share(logits > own)
     slips = {
         "this is the share that is right: the error is the rest.": 1 - truth,
         "this is in per cent: give a share, from 0 to 1.": 100 * truth,
@@ -737,7 +735,7 @@ def top_k_missed(function: Any) -> Verdict:
         "k makes no difference: you count the highest score alone.": truth[:1].expand(3),
         "the k lowest scores are taken, not the k highest.": share(logits < own),
         "one place off: of k = 1 the list is one class long.": [
-            share(logits > own, s) for s in (1, -1)
+            share(logits > own, shift) for shift in (1, -1)
         ],
     }
     _compare(given.double(), truth, slips)
@@ -753,17 +751,16 @@ def top_k_missed(function: Any) -> Verdict:
 
 @_check
 def standard_errors(function: Any) -> Verdict:
-    """A function (errors, others) -> standard errors of the difference of their means:
-    (of two sets of images, of one set that both networks saw)."""
-    randn, n = _randn(8), 400
-    hard = randn(n)
-    a, b = ((hard + 0.5 * randn(n) > edge).double() for edge in (0.8, 1.0))
+    """A function (errors, others) -> standard errors of the difference of their means: of two sets
+    of images, of one set that both networks saw."""
+    randn, root = _randn(8), 20
+    hard = randn(root**2)
+    a, b = ((hard + 0.5 * randn(root**2) > edge).double() for edge in (0.8, 1.0))
     try:
         unpaired, paired = _result(function, a, b)
     except (TypeError, ValueError):
         raise _NotYet("expected two numbers, (unpaired, paired).") from None
     pair = [_number(value, "one of the two is", "two numbers") for value in (unpaired, paired)]
-    given, root = torch.tensor(pair).double(), math.sqrt(n)
     truth = torch.stack([(a.var() + b.var()).sqrt(), (a - b).std()]) / root
     first, second = truth
     slips = {
@@ -778,24 +775,46 @@ def standard_errors(function: Any) -> Verdict:
             [(a.std() + b.std()) / root, second]
         ),
         "the paired one subtracts first, image by image, and then asks how that varies.": bool(
-            (given[0] - first).abs() < 5e-3 * first
+            abs(pair[0] - first) < 5e-3 * first
         ),
         "the unpaired one adds the variances of both means.": True,
     }
-    # Whether n or n - 1 is divided by makes no difference that matters.
-    _compare(given, truth, slips, same=lambda g, t: bool(((g - t).abs() <= 5e-3 * t).all()))
-    ratio = float(first / second)
-    return _right(f"pairs make the interval of this example {ratio:.1f} times narrower.")
+
+    def close(given: Tensor, truth: Tensor) -> bool:  # whether n or n - 1 is divided by
+        return bool(((given - truth).abs() <= 5e-3 * truth).all())
+
+    _compare(torch.tensor(pair).double(), truth, slips, close)
+    return _right(f"pairs make this example's interval {first / second:.1f} times narrower.")
+
+
+_EPOCH_SLIPS = {
+    "zero": "gradients of earlier batches are still there when a new one is added: clear them.",
+    "softmax": "cross_entropy takes scores and has the softmax inside: there are two now.",
+    "train": "the network came in evaluation mode and has learned in it: batch norm used its "
+    "running statistics and did not renew them.",
+    "eval": "the share is counted in training mode: there an answer depends on the others in the "
+    "batch, and counting moves the running statistics.",
+}
 
 
 @_check
 def repaired_epoch(function: Any) -> Verdict:
     """A function (network, optimizer, images, labels) -> share right: an epoch in batches of 16,
     in order, then the share of the images that the network has right."""
-    randn = _randn(9)
-    images, labels = randn(48, 5), torch.arange(48) % 3
+    images, labels = _randn(9)(48, 5), torch.arange(48) % 3
 
-    def outcome(epoch: Callable[..., Any]) -> Tensor:
+    def epoch(network: Any, optimizer: Any, *_: Tensor, slips: Sequence[str] = ()) -> float:
+        network.train("train" not in slips)
+        for part, targets in zip(*(torch.split(t, 16) for t in (images, labels)), strict=True):
+            scores = network(part).softmax(1) if "softmax" in slips else network(part)
+            if "zero" not in slips:
+                optimizer.zero_grad()
+            torch.autograd.backward(functional.cross_entropy(scores, targets))
+            optimizer.step()
+        network.train("eval" in slips)
+        return float((network(images).argmax(1) == labels).double().mean())
+
+    def end(epoch: Callable[..., Any]) -> Tensor:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
@@ -805,41 +824,15 @@ def repaired_epoch(function: Any) -> Verdict:
         state = [tensor.flatten().double() for tensor in network.state_dict().values()]
         return torch.cat([*state, torch.tensor([share])])
 
-    def wrong(*slips: str) -> Callable[..., float]:
-        def epoch(network: Any, optimizer: Any, images: Tensor, labels: Tensor) -> float:
-            network.train("train" not in slips)
-            for i in range(0, 48, 16):
-                scores = network(images[i : i + 16])
-                scores = scores.softmax(1) if "softmax" in slips else scores
-                if "zero" not in slips:
-                    optimizer.zero_grad()
-                functional.cross_entropy(scores, labels[i : i + 16]).backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-            network.train("eval" in slips)
-            return float((network(images).argmax(1) == labels).double().mean())
-
-        return epoch
-
-    sentences = {
-        "zero": "gradients of earlier batches are still there when a new one is added: clear them.",
-        "softmax": "cross_entropy takes scores and has the softmax inside: there are two now.",
-        "train": "the network came in evaluation mode and has learned in it: batch norm used its "
-        "running statistics and did not renew them.",
-        "eval": "the share is counted in training mode: there an answer depends on the others in "
-        "the batch, and counting moves the running statistics.",
-    }
-    names = list(sentences)
-    combined = [[n for i, n in enumerate(names) if bits >> i & 1] for bits in range(1, 16)]
-    ends = {tuple(left): outcome(wrong(*left)) for left in combined}
+    left = [[name for i, name in enumerate(_EPOCH_SLIPS) if n >> i & 1] for n in range(1, 16)]
+    ends = [(names, end(functools.partial(epoch, slips=names))) for names in left]
+    given, truth = end(function), end(epoch)
     slips: dict[str, Any] = {
-        sentence: [end for left, end in ends.items() if name in left]
-        for name, sentence in sentences.items()
+        sentence: [found for names, found in ends if slip in names]
+        for slip, sentence in _EPOCH_SLIPS.items()
     }
-    given, truth = outcome(function), outcome(wrong())
     slips["the weights are right, the share is not."] = _same(given[:-1], truth[:-1])
-    slips[
-        "the weights end elsewhere than after three steps, one for each batch of 16 in order."
-    ] = True
+    slips["the weights are not those of three steps, one for each batch of 16 in order."] = True
     _compare(given, truth, slips)
     return _right("weights, running statistics and share are those of a right loop.")
 
@@ -847,35 +840,26 @@ def repaired_epoch(function: Any) -> Verdict:
 @_check
 def cosine_schedule(function: Any) -> Verdict:
     """A function (step, steps, warm) -> share of the peak rate: linear up, then a cosine down."""
-    steps = 50
-
-    def shares(warm: int) -> Tensor:
-        lead = f"for one of {steps} steps, {warm} of them warm-up, your function gives"
-        values = [_number(_result(function, step, steps, warm), lead) for step in range(steps)]
-        return torch.tensor(values).double()
-
+    steps, step = 50, torch.arange(50).double()
     for warm in (8, 0):
-        step = torch.arange(steps).double()
+        lead = f"for one of {steps} steps, {warm} of them warm-up, your function gives"
+        given = [_number(_result(function, i, steps, warm), lead) for i in range(steps)]
         up, t = (step + 1) / max(warm, 1), (step - warm) / (steps - warm)
-
-        def then(down: Tensor, up: Tensor = up, cut: Tensor = step < warm) -> Tensor:
-            return torch.where(cut, up, down)
-
-        truth, whole = 0.5 + 0.5 * (math.pi * t).cos(), 0.5 + 0.5 * (math.pi * step / steps).cos()
-        slips = {
-            "the first step has a rate of zero and learns nothing: begin at 1 / warm.": then(
-                truth, step / max(warm, 1)
-            ),
-            "the warm-up is missing.": [whole, then(truth, torch.ones(steps).double())],
-            "the cosine runs over all steps: begin it after the warm-up.": then(whole),
-            "the rate falls below zero: a cosine goes from 1 to -1.": then((math.pi * t).cos()),
-            "that is a quarter of the wave: the angle should reach pi.": then(
-                (math.pi * t / 2).cos()
-            ),
-            "that is a straight line down.": then(1 - t),
-            "after the warm-up the rate jumps to zero and rises: a sign?": then(1 - truth),
+        wave = (math.pi * t).cos()
+        whole = 0.5 + 0.5 * (math.pi * step / steps).cos()
+        rising = {
+            "the cosine runs over all steps: begin it after the warm-up.": whole,
+            "the rate falls below zero: a cosine goes from 1 to -1.": wave,
+            "that is a quarter of the wave: the angle should reach pi.": (math.pi * t / 2).cos(),
+            "that is a straight line down.": 1 - t,
+            "after the warm-up the rate jumps to zero and rises: a sign?": 0.5 - 0.5 * wave,
         }
-        _compare(shares(warm), then(truth), slips)
+        slips: dict[str, Any] = {s: torch.where(step < warm, up, v) for s, v in rising.items()}
+        truth = torch.where(step < warm, up, 0.5 + 0.5 * wave)
+        late = torch.where(step < warm, up - up[0], truth)
+        slips["the first step has a rate of zero and learns nothing: begin at 1 / warm."] = late
+        slips["the warm-up is missing."] = [whole, torch.where(step < warm, 1.0, truth)]
+        _compare(torch.tensor(given).double(), truth, slips)
     return _right("up in a line, down along half a wave, with a warm-up and without one.")
 
 

@@ -201,9 +201,9 @@ def test_repaired_epoch_accepts_what_is_right():
         ({"slips": "train"}, "came in evaluation mode"),
         ({"slips": "eval"}, "counted in training mode"),
         ({"slips": "train eval"}, "came in evaluation mode"),
-        ({"rolled": 1}, "weights end elsewhere"),
-        ({"size": 48}, "weights end elsewhere"),
-        ({"step": False}, "weights end elsewhere"),
+        ({"rolled": 1}, "weights are not those of three steps"),
+        ({"size": 48}, "weights are not those of three steps"),
+        ({"step": False}, "weights are not those of three steps"),
     ],
 )
 def test_repaired_epoch_says_what_is_wrong(options, words):
