@@ -143,8 +143,9 @@ def test_boxes_and_masks_follow_torchvisions_transforms():
 
 
 def test_the_mask_is_where_a_sticker_changes_the_picture():
-    without = lab.StickerWorld("test", length=40)
-    world = lab.StickerWorld("test", length=40, second_class=True)
+    # Of several stickers none is larger than 0.6 of the side, so the first one is not here either.
+    without = lab.StickerWorld("test", length=40, object_size=(0.3, 0.6))
+    world = lab.StickerWorld("test", length=40, object_size=(0.3, 0.6), second_class=True)
     changed = {"mask": [], "flipped mask": []}
     for (bare, _), (image, target) in zip(without, world, strict=True):
         mask = target["masks"][1].numpy()
@@ -352,10 +353,10 @@ def test_a_tinted_background_leaves_the_sticker_as_it_is():
 
 def test_more_stickers_leave_the_first_as_it_is():
     counts = set()
-    world = lab.StickerWorld("test", length=40, instances=(1, 3), second_class=True)
-    for (image, target), (more, more_target) in zip(
-        lab.StickerWorld("test", length=40), world, strict=True
-    ):
+    sizes = {"length": 40, "object_size": (0.3, 0.6)}  # of several stickers none is larger
+    one = lab.StickerWorld("test", **sizes)
+    world = lab.StickerWorld("test", **sizes, instances=(1, 3), second_class=True)
+    for (image, target), (more, more_target) in zip(one, world, strict=True):
         labels = more_target["labels"].tolist()
         counts.add(len(labels))
         assert set(labels[:-1]) == {target["label"]} == {more_target["label"]}
