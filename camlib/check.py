@@ -24,6 +24,7 @@ anywhere. A helper for answers of another kind stands beside `_tensor` and `_num
 """
 
 import contextlib
+import copy
 import functools
 import math
 import operator
@@ -37,7 +38,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import tv_tensors
 
-from camlib import boxes, cam
+from camlib import boxes, cam, lab, networks
 
 
 @dataclass(frozen=True, repr=False)
@@ -887,3 +888,165 @@ def conclusions(answer: Any) -> Verdict:
     for letter in sorted(set(supported) - chosen):
         raise _NotYet(f"one that is supported is not among yours: {supported[letter]}")
     return _right("what the intervals say, and no more.")
+
+
+# Chapter 4: network surgery
+
+
+@_check
+def gap_surgery(function: Any, name: str) -> Verdict:
+    """A function (lab network) -> its GAP form: trunk, 3 x 3 convolution, ReLU, GAP, linear."""
+    cut = networks.SURGERY[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        original: Any = networks.create(cut.original, scale="lab")
+    layers = list(original.features.named_children())
+    last = [layer for layer, _ in layers].index(cut.after)
+    kept = nn.Sequential(*[module for _, module in copy.deepcopy(layers[: last + 1])])
+    images = _randn(6)(2, 3, 96, 96)
+    with torch.no_grad():
+        features, pooled = kept.eval()(images), original.features(images)
+        block: Any = kept[-1]
+        signed = block[:-1](kept[:-1](images))  # convolution and norm, without the ReLU
+    form = _result(function, original)
+    if not isinstance(form, nn.Module):
+        raise _NotYet(f"your function gives {type(form).__name__}, expected a network.")
+    scores = _tensor(_run(form.eval(), images))
+    modules = list(form.modules())
+    linears = [m for m in modules if isinstance(m, nn.Linear)]
+    convolutions = [m for m in modules if isinstance(m, nn.Conv2d)]
+    if len(linears) != 1 or not convolutions:
+        raise _NotYet(f"it has {len(linears)} linear layers, expected one: the FC layers go.")
+    new, linear = convolutions[-1], linears[0]
+    theirs = [p for p in kept.parameters() if p.ndim == 4]
+    if len(convolutions) != len(theirs) + 1:
+        counts = f"{len(convolutions)} convolutions, expected the {len(theirs)} up to {cut.after}"
+        raise _NotYet(f"it has {counts} and a new one.")
+    if any(not torch.equal(c.weight, w) for c, w in zip(convolutions, theirs, strict=False)):
+        raise _NotYet("the weights up to the cut are not the original's: cut it, make no new one.")
+    owned = {p.data_ptr() for p in original.parameters()}
+    if owned & {p.data_ptr() for p in form.parameters()}:
+        raise _NotYet("the layers are shared with the original, so training one changes the other.")
+    units = networks.UNITS["lab"]
+    shape = (units, features.shape[1], 3, 3)
+    _expect_shape(new.weight, shape, "the new convolution has weights of shape")
+    if new.stride != (1, 1) or linear.in_features != units:
+        found = f"a stride of {new.stride[0]}, and the linear layer takes {linear.in_features}"
+        raise _NotYet(f"the new convolution has {found} numbers, expected 1 and {units}.")
+    _expect_shape(scores, (2, len(lab.CLASSES)), "for two pictures it gives scores of shape")
+
+    def run(features: Tensor, pad: Any = "same", relu: bool = True, how: Any = Tensor.mean) -> Any:
+        units = functional.conv2d(features, new.weight, new.bias, padding=pad)
+        units = units.relu() if relu else units
+        return functional.linear(how(units, dim=(2, 3)), linear.weight, linear.bias).double()
+
+    with torch.no_grad():
+        slips = {
+            "pool5 is still there: the places are fewer than they were.": run(pooled),
+            "the new convolution has no padding: each side of the map loses two.": run(features, 0),
+            "the ReLU after the new convolution is missing.": run(features, relu=False),
+            f"{cut.after} lost its ReLU: the cut comes after it.": run(signed),
+            "the places are pooled by their maximum.": run(features, how=torch.amax),
+            "the places are summed: average them.": run(features, how=torch.sum),
+            "your layers are there, and the scores are others than trunk, convolution, ReLU, "
+            "average and linear layer give.": True,
+        }
+        _compare(scores, run(features), slips)
+    return _right(f"cut after {cut.after}, and rebuilt with maps of {features.shape[3]} cells.")
+
+
+@_check
+def receptive_field(function: Any) -> Verdict:
+    """A function of [(kernel, stride), ...] -> (side of the field, step), both in pixels."""
+    cases = [
+        [(3, 1)],
+        [(3, 2), (3, 1)],
+        [(11, 4), (3, 2), (5, 1)],
+        [(7, 2), (1, 1), (2, 2), (3, 1)],
+    ]
+    given = []
+    for layers in cases:
+        value = _result(function, list(layers))
+        if not isinstance(value, tuple | list) or len(value) != 2:
+            raise _NotYet("expected two numbers, (side of the field, step).")
+        given.append([_number(v, f"for {layers} your function gives") for v in value])
+
+    def walk(start: int = 1, less: int = 1, early: bool = False, scaled: bool = True) -> list[Any]:
+        found = []
+        for layers in cases:
+            field, step = start, 1
+            for kernel, stride in layers:
+                before, step = step, step * stride
+                field += (kernel - less) * ((step if early else before) if scaled else 1)
+            found.append([field, step])
+        return found
+
+    truth = walk()
+    strides = [[f, sum(s for _, s in layers)] for layers, (f, _) in zip(cases, truth, strict=True)]
+    wrong = next((c for c, g, t in zip(cases, given, truth, strict=True) if g != t), cases[0])
+    slips = {
+        "the two numbers are swapped: the field first, then the step.": [[t[::-1] for t in truth]],
+        "a kernel's reach is in steps of its input: multiply it by the step.": [walk(scaled=False)],
+        "a layer's own stride lengthens the steps behind it: add first, multiply then.": [
+            walk(early=True)
+        ],
+        "before any layer a pixel sees itself: start from 1.": [walk(start=0)],
+        "a kernel of 3 adds two neighbours: k - 1, not k.": [walk(less=0), walk(0, 0)],
+        "strides multiply; yours add up.": [strides],
+        f"it is wrong for {wrong}: pairs of (kernel, stride), the first layer first.": True,
+    }
+    _compare(given, truth, slips, operator.eq)
+    return _right("field and step agree for four stacks of layers.")
+
+
+@_check
+def map_sides(at_448: Any, stride_2: Any) -> Verdict:
+    """Rows of AlexNet-GAP's map at 448 pixels; and at 224 with a first stride of 2."""
+    with torch.device("meta"):
+        network: Any = networks.create("alexnet-gap")
+        truth = [network.forward_features(torch.empty(1, 3, 448, 448)).shape[2]]
+        network.features.conv1.conv.stride = (2, 2)
+        truth.append(network.forward_features(torch.empty(1, 3, 224, 224)).shape[2])
+    for answer, side, where in zip(
+        (at_448, stride_2), truth, ("at 448 pixels", "with a stride of 2"), strict=True
+    ):
+        given = _number(answer, f"{where}, got", "a whole number of rows")
+        slips = {
+            f"{where}: that is twice 13, but not all of the first map had room in it. Go "
+            "through the layers.": given == 26,
+            f"{where}: that is the map after pool5, which is gone.": given in (13, 12),
+            f"{where}: the new convolution has padding 1, so it keeps the map's side.": given
+            == side - 2,
+            f"{where}: that is pixels divided by the step, but kernels without padding need "
+            "room at the border.": given == 28,
+            f"{where}: that map has {'more' if given < side else 'fewer'} rows. In each layer "
+            "floor((side + 2 padding - kernel) / stride) + 1.": True,
+        }
+        _compare(given, side, slips, operator.eq)
+    return _right("each layer rounds down by itself, so the sides do not scale with the picture.")
+
+
+@_check
+def kept_tensors(answer: Any, original: nn.Module, form: nn.Module) -> Verdict:
+    """The names in a GAP form's `state_dict()` whose tensors are the original's."""
+    if isinstance(answer, str) or not isinstance(answer, Iterable):
+        raise _NotYet(f"expected names, a list or set of them, got {type(answer).__name__}.")
+    before, after = original.state_dict(), form.state_dict()
+    given, everything = [str(name) for name in answer], set(after)
+    truth = {n for n, t in after.items() if n in before and torch.equal(before[n], t)}
+    stray = [n for n in given if n not in everything]
+    if stray:
+        raise _NotYet(f'the form has no tensor "{stray[0][:60]}": names as in its `state_dict()`.')
+    named = {n for n, _ in form.named_parameters()}
+    new = [n for n in given if n not in truth]
+    slips = {
+        "these are all tensors of the form.": everything,
+        "these are the names that both have. Under the same name there can be another tensor: "
+        "compare what is in them.": everything & set(before),
+        "these are the parameters; batch norm's running mean and variance are kept too.": truth
+        & named,
+        f'"{new[0] if new else ""}" is new.': bool(new),
+        f"{len(truth - set(given))} more are kept.": True,
+    }
+    _compare(set(given), truth, slips, operator.eq)
+    return _right(f"{len(truth)} tensors are the original's, {len(everything - truth)} are new.")
