@@ -6,7 +6,7 @@ BIN = .venv/bin
 MADE = .venv/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test serve bench pins clean
+.PHONY: help env book test serve bench lab pins clean
 .DELETE_ON_ERROR:
 
 help: ## list these commands
@@ -35,8 +35,13 @@ serve: $(MADE) ## show the built book on http://localhost:8000 (another port: ma
 	@test -f _build/html/index.html || { echo "There is no book yet. Run: make book"; exit 1; }
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
-bench: $(MADE) ## measure what a map costs, next to other libraries
+bench: $(MADE) ## measure what a map costs, next to other libraries, and what a training step costs
 	KINETO_LOG_LEVEL=99 $(BIN)/python bench/cam_cost.py # quiet: the profiler reports every start and stop
+	$(BIN)/python bench/training_cost.py
+
+# Those whose recipe or world has changed; all of them after `rm -r camlib/weights`.
+lab: $(MADE) ## train the lab networks whose weights in camlib/weights are missing or stale
+	$(BIN)/python -m camlib.recipes
 
 pins: $(MADE) ## write requirements.txt and environment.yml from requirements.in
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

@@ -450,6 +450,11 @@ def load_shipped(network: Network, name: str | None = None) -> None:
             f"load_shipped: {path.name} does not have the checksum of manifest.json: it is damaged "
             "or from another release. Install camlib again, or run: make lab"
         )
+    load_weights(network, path)
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Fill a network with a file of weights in half precision, in the types of the network."""
     stored = load_file(path)
     network.load_state_dict(
         {key: stored[key].to(own.dtype) for key, own in network.state_dict().items()}

@@ -19,7 +19,9 @@ WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 
 def test_no_file_is_large():
-    assert [path for path in project_files() if path.stat().st_size > LARGEST] == []
+    large = [path for path in project_files() if path.stat().st_size > LARGEST]
+    # Trained weights have a limit of their own, for all of them together.
+    assert [path for path in large if path.parent != ROOT / "camlib/weights"] == []
 
 
 def test_large_files_are_seen_and_ignored_ones_are_not(tmp_path: Path):
