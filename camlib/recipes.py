@@ -77,7 +77,7 @@ def fingerprint(name: str) -> str:
     of Pillow.
     """
     making = MAKINGS[name]
-    parts = {
+    parts: dict[str, Any] = {
         "network": making.network,
         "recipe": asdict(making.recipe),
         "start": making.start and fingerprint(making.start),
