@@ -45,8 +45,7 @@ class Making:
     large: int = 0
 
 
-# Shares of the side; such stickers leave little choice of place.
-LARGE = (0.75, 0.9)
+LARGE = (0.75, 0.9)  # shares of the side; such stickers leave little choice of place
 
 # Networks with fully connected layers hardly leave chance in the first two epochs and take longer
 # throughout. All forms are fine-tuned alike.
@@ -58,8 +57,8 @@ MAKINGS = {
     "googlenet": Making("googlenet", Recipe(epochs=10, rate=0.05, batch=32)),
     "googlenet-gap": Making("googlenet-gap", _FINE_TUNING, "googlenet"),
     "googlenet-gmp": Making("googlenet-gmp", _FINE_TUNING, "googlenet"),
-    # From random weights it was still at chance after four epochs. Its authors started theirs from
-    # the weights of a shallower network; this one starts on large stickers.
+    # Deep, with FC layers: hard to start. Its authors began with the weights of a shallower network;
+    # here two epochs on large stickers come first. (Without them one run was at chance for four.)
     "vgg16": Making("vgg16", Recipe(epochs=9, rate=0.02, batch=32), large=2),
     "vgg16-gap": Making("vgg16-gap", _FINE_TUNING, "vgg16"),
     "nin": Making("nin", Recipe(epochs=8, rate=0.02, batch=32)),
