@@ -57,7 +57,7 @@ MAKINGS = {
     "googlenet": Making("googlenet", Recipe(epochs=10, rate=0.05, batch=32)),
     "googlenet-gap": Making("googlenet-gap", _FINE_TUNING, "googlenet"),
     "googlenet-gmp": Making("googlenet-gmp", _FINE_TUNING, "googlenet"),
-    # Deep, with FC layers: hard to start. Its authors began with the weights of a shallower network;
+    # Deep, with FC layers: hard to start. Its authors began with a shallower network's weights;
     # here two epochs on large stickers come first. (Without them one run was at chance for four.)
     "vgg16": Making("vgg16", Recipe(epochs=9, rate=0.02, batch=32), large=2),
     "vgg16-gap": Making("vgg16-gap", _FINE_TUNING, "vgg16"),
