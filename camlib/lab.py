@@ -23,6 +23,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
+from torchvision.ops import masks_to_boxes
 from tqdm.auto import tqdm
 
 from camlib import photos
@@ -52,110 +53,87 @@ _Field = NDArray[Any]  # float32
 _Rng = np.random.Generator
 _Disc = tuple[float, float, float]  # x, y, radius
 _Shadow = tuple[NDArray[Any], NDArray[Any]]  # kernels across and down
+_Mask = NDArray[np.bool_]
+_Lay = Callable[..., None]  # of a piece of paper on the canvas, see StickerWorld._lay
 
 
 # ---- motifs: height fields (h, w) over sticker coordinates u, v; low is ink ----
+# In float32 throughout: a Python number beside an array does not widen it.
 
 
 def _cell(x: _Field, period: float) -> _Field:
-    """The distance, with sign, to the nearest multiple of `period`."""
-    nearest: _Field = x - np.float32(period) * np.rint(x * np.float32(1 / period))
-    return nearest
+    """The distance to the nearest multiple of `period`, with its sign; `_gap` is without."""
+    signed: _Field = x - period * np.rint(x * (1 / period))
+    return signed
+
+
+def _gap(x: _Field, period: float) -> _Field:
+    return np.abs(_cell(x, period))
 
 
 def _alternating(width: float, *axes: _Field) -> _Field:
     """Fields of two colours, which change at every line of every axis, `width` apart."""
-    waves = [np.abs(_cell(x - width / 2, 2 * width)) - np.float32(width / 2) for x in axes]
-    sign = functools.reduce(operator.xor, [wave < 0 for wave in waves])
-    depth = functools.reduce(np.minimum, map(np.abs, waves))
-    field: _Field = np.where(sign, -depth, depth)
+    waves = np.stack([_gap(x - width / 2, 2 * width) - width / 2 for x in axes])
+    field: _Field = np.prod(np.sign(waves), axis=0) * np.abs(waves).min(axis=0)
     return field
-
-
-def _dots(u: _Field, v: _Field) -> _Field:
-    return np.hypot(_cell(u, 11), _cell(v, 11))
-
-
-def _triangles(u: _Field, v: _Field) -> _Field:
-    half, side = u * np.float32(0.5), v * np.float32(0.75**0.5)
-    return _alternating(9, u, side - half, -side - half)
-
-
-def _dashes(u: _Field, v: _Field) -> _Field:
-    row = np.rint(v / np.float32(7.5))
-    along = np.maximum(np.abs(_cell(u + 9 * row, 18)) - np.float32(4.5), 0)
-    return np.hypot(along, _cell(v, 7.5))
-
-
-def _zigzags(u: _Field, v: _Field) -> _Field:
-    return np.abs(_cell(v + np.abs(_cell(u, 14)), 12)) * np.float32(0.7)
-
-
-def _waves(u: _Field, v: _Field) -> _Field:
-    return np.abs(_cell(v + 3 * np.sin(u * np.float32(2 * np.pi / 16)), 11))
-
-
-def _grid(u: _Field, v: _Field) -> _Field:
-    return -np.maximum(np.abs(_cell(u, 10.5)), np.abs(_cell(v, 10.5)))
-
-
-def _bricks(u: _Field, v: _Field) -> _Field:
-    row = np.rint(v / np.float32(8.5))
-    joint = np.abs(_cell(u + np.float32(6.5) * row, 13)) - np.float32(6.5)
-    return -np.maximum(joint, np.abs(_cell(v, 8.5)) - np.float32(4.25))
 
 
 def _hexagonal(u: _Field, v: _Field, wide: float) -> tuple[_Field, _Field]:
     """From the nearest point of a lattice of triangles with sides `wide`."""
     high = wide * 3**0.5
     a = _cell(u, wide), _cell(v, high)
-    b = _cell(u - np.float32(wide / 2), wide), _cell(v - np.float32(high / 2), high)
+    b = _cell(u - wide / 2, wide), _cell(v - high / 2, high)
     nearer = np.square(a[0]) + np.square(a[1]) < np.square(b[0]) + np.square(b[1])
     return np.where(nearer, a[0], b[0]), np.where(nearer, a[1], b[1])
 
 
 def _honeycomb(u: _Field, v: _Field) -> _Field:
     x, y = map(np.abs, _hexagonal(u, v, 11.5))
-    return -np.maximum(x, x * np.float32(0.5) + y * np.float32(0.75**0.5))
+    field: _Field = -np.maximum(x, x * 0.5 + y * 0.75**0.5)
+    return field
 
 
 def _scales(u: _Field, v: _Field) -> _Field:
     radius, step = 7.5, 5.0
-    lowest = np.ceil((v - np.float32(radius)) / np.float32(step))
+    lowest = np.ceil((v - radius) / step)
     depth = np.full_like(u, -1)
     for row in (lowest + 2, lowest + 1, lowest):  # the last one lies on top
-        across = _cell(u + np.float32(radius) * row, 2 * radius)
+        across = _cell(u + radius * row, 2 * radius)
         inside = radius - np.hypot(across, v - step * row)
         depth = np.where(inside > 0, inside, depth)
     return depth.astype(np.float32)
 
 
 def _crosses(u: _Field, v: _Field) -> _Field:
-    x, y = np.abs(_cell(u, 13)), np.abs(_cell(v, 13))
-    return np.minimum(np.maximum(x - np.float32(3.2), y), np.maximum(y - np.float32(3.2), x))
+    x, y = _gap(u, 13), _gap(v, 13)
+    return np.minimum(np.maximum(x - 3.2, y), np.maximum(y - 3.2, x))
 
 
 def _stars(u: _Field, v: _Field) -> _Field:
     x, y = _hexagonal(u, v, 14.5)
-    field: _Field = np.hypot(x, y) * (1 + np.float32(0.33) * np.cos(5 * np.arctan2(y, x)))
+    field: _Field = np.hypot(x, y) * (1 + 0.33 * np.cos(5 * np.arctan2(y, x)))
     return field
 
 
 # Near twins stand side by side.
 _MOTIFS: dict[str, Callable[[_Field, _Field], _Field]] = {
-    "stripes": lambda u, v: np.abs(_cell(u, 10)),
-    "fine stripes": lambda u, v: np.abs(_cell(u, 6)),
+    "stripes": lambda u, v: _gap(u, 10),
+    "fine stripes": lambda u, v: _gap(u, 6),
     "checks": lambda u, v: _alternating(7.5, u, v),
     "fine checks": lambda u, v: _alternating(4.5, u, v),
-    "dots": _dots,
-    "rings": lambda u, v: np.abs(_dots(u, v) - np.float32(3.4)),
-    "zigzags": _zigzags,
-    "waves": _waves,
-    "grid": _grid,
-    "bricks": _bricks,
-    "dashes": _dashes,
+    "dots": lambda u, v: np.hypot(_cell(u, 11), _cell(v, 11)),
+    "rings": lambda u, v: np.abs(np.hypot(_cell(u, 11), _cell(v, 11)) - 3.4),
+    "zigzags": lambda u, v: _gap(v + _gap(u, 14), 12) * 0.7,
+    "waves": lambda u, v: _gap(v + 3 * np.sin(u * (2 * np.pi / 16)), 11),
+    "grid": lambda u, v: -np.maximum(_gap(u, 10.5), _gap(v, 10.5)),
+    "bricks": lambda u, v: (
+        -np.maximum(_gap(u + 6.5 * np.rint(v / 8.5), 13) - 6.5, _gap(v, 8.5) - 4.25)
+    ),
+    "dashes": lambda u, v: np.hypot(
+        np.maximum(_gap(u + 9 * np.rint(v / 7.5), 18) - 4.5, 0), _cell(v, 7.5)
+    ),
     "honeycomb": _honeycomb,
-    "triangles": _triangles,
+    "triangles": lambda u, v: _alternating(9, u, v * 0.75**0.5 - u * 0.5, -v * 0.75**0.5 - u * 0.5),
     "scales": _scales,
     "crosses": _crosses,
     "stars": _stars,
@@ -179,8 +157,8 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         length: number of pictures; without it that of `LENGTHS`.
         instances: stickers of the picture's class, a number from 1 to 6 or a range (low, high).
         second_class: one more sticker, of another class.
-        object_size: range of a sticker's diameter as share of the side, between 0.1 and 0.9. Of
-            several, none is larger than 0.6, and one that finds no room is made smaller.
+        object_size: a sticker's diameter as share of the side, a number from 0.1 to 0.9 or a range
+            (low, high). Of several, none is larger than 0.6; one that finds no room is smaller.
         shortcut: "background" tints the photograph with a hue that belongs to the class;
             "corner" puts a mark of that hue into a corner; None.
         shortcut_probability: how often the hue is that of the class. Otherwise it is that of a
@@ -198,6 +176,7 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
 
     Raises:
         ValueError: for an argument outside of what is said here.
+        IndexError: for a picture beyond the length.
     """
 
     def __init__(
@@ -209,48 +188,35 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         *,
         instances: int | tuple[int, int] = 1,
         second_class: bool = False,
-        object_size: tuple[float, float] = (0.35, 0.75),
+        object_size: float | tuple[float, float] = (0.35, 0.75),
         shortcut: str | None = None,
         shortcut_probability: float = 1.0,
         parts: bool = False,
     ) -> None:
-        for name, value, known in (
+        for name, given, known in (
             ("split", split, tuple(LENGTHS)),
-            ("shortcut", shortcut, (*SHORTCUTS, None)),
+            ("shortcut", shortcut, (None, *SHORTCUTS)),
         ):
-            if value not in known:
-                hint = photos.did_you_mean(str(value), [k for k in known if k is not None])
-                raise ValueError(f"StickerWorld: there is no {name} {value!r}{hint}")
-        _check("size", size, 32)
-        _check("seed", seed, 0)
-        if length is not None:
-            _check("length", length, 1)
-        low_high = instances if isinstance(instances, tuple) else (instances, instances)
-        if not _is_range(low_high, int, 1, 6):
+            if given not in known:
+                hint = photos.did_you_mean(str(given), filter(None, known))
+                raise ValueError(f"StickerWorld: there is no {name} {given!r}{hint}")
+        length = LENGTHS[split] if length is None else length
+        for name, number, least in (("size", size, 32), ("seed", seed, 0), ("length", length, 1)):
+            if not isinstance(number, int) or number < least:
+                raise ValueError(
+                    f"StickerWorld: {name} is {number!r}, expected a whole number from {least} on"
+                )
+        chance = shortcut_probability
+        if not isinstance(chance, int | float) or not (0 if shortcut else 1) <= chance <= 1:
             raise ValueError(
-                f"StickerWorld: instances is {instances!r}, expected a number from 1 to 6 or a "
-                "range (low, high) of such"
-            )
-        if not _is_range(object_size, float, 0.1, 0.9):
-            raise ValueError(
-                f"StickerWorld: object_size is {object_size!r}, expected (low, high), shares of "
-                "the side with 0.1 <= low <= high <= 0.9"
-            )
-        if not _is_range((shortcut_probability,) * 2, float, 0, 1):
-            raise ValueError(
-                f"StickerWorld: shortcut_probability is {shortcut_probability!r}, expected a "
-                "probability, 0 to 1"
-            )
-        if shortcut is None and shortcut_probability != 1:
-            raise ValueError(
-                f"StickerWorld: shortcut_probability is {shortcut_probability!r} without a "
-                f"shortcut: give one of {', '.join(SHORTCUTS)} too"
+                f"StickerWorld: shortcut_probability is {chance!r}, expected a probability, 0 to "
+                f"1, with a shortcut beside it: one of {', '.join(SHORTCUTS)}"
             )
         self.classes = CLASSES
-        self.split, self.size, self.seed = split, size, seed
-        self.length = LENGTHS[split] if length is None else length
-        self.instances, self.second_class = low_high, second_class
-        self.object_size, self.parts = object_size, parts
+        self.split, self.size, self.seed, self.length = split, size, seed, length
+        self.instances = _range("instances", instances, int, 1, 6)
+        self.object_size = _range("object_size", object_size, float, 0.1, 0.9)
+        self.second_class, self.parts = second_class, parts
         self.shortcut, self.shortcut_probability = shortcut, shortcut_probability
 
     def __len__(self) -> int:
@@ -258,34 +224,23 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
 
     def __getitem__(self, i: int) -> tuple[tv_tensors.Image, dict[str, Any]]:
         image, labels, masks, parts = self._make(i)
-        boxes = [
-            (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) for ys, xs in map(np.nonzero, masks)
-        ]
+        stacked = torch.from_numpy(np.stack(masks))
+        boxes = masks_to_boxes(stacked) + torch.tensor([0, 0, 1, 1])  # their last pixel included
         target = {
             "label": labels[0],
             "labels": torch.tensor(labels),
-            "boxes": tv_tensors.BoundingBoxes(
-                torch.from_numpy(np.array(boxes, np.float32)),
-                format="XYXY",
-                canvas_size=(self.size, self.size),
-            ),
-            "masks": tv_tensors.Mask(torch.from_numpy(np.stack(masks))),
+            "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=image.shape[1:]),
+            "masks": tv_tensors.Mask(stacked),
         }
         if self.parts:
             target["parts"] = tv_tensors.Mask(torch.from_numpy(np.stack(parts)))
         return tv_tensors.Image(torch.from_numpy(image)), target
 
     def tensors(self, indices: Iterable[int] | None = None) -> tuple[Tensor, Tensor]:
-        """The pictures in memory, made once, to train on.
-
-        Args:
-            indices: which ones; all without it.
+        """All pictures, or those of some indices, in memory: made once, to train on.
 
         Returns:
             Images, uint8 (n, 3, size, size), and labels, int64 (n,).
-
-        Raises:
-            IndexError: if there is no picture of such an index.
         """
         wanted = list(range(self.length) if indices is None else indices)
         images = torch.empty(len(wanted), 3, self.size, self.size, dtype=torch.uint8)
@@ -316,25 +271,26 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         if self.shortcut == "background":
             canvas = 0.4 * canvas + (0.75 * canvas.mean(axis=0) + 25) * _hue(hint)
         shadow = self._shadow(2 * np.pi * angle, 0.2 + 0.25 * strength)
+        lay = functools.partial(self._lay, canvas, shadow)
         for _ in range(scraps.integers(2, 7)):
             radius, at = UNIT / 2 * scraps.uniform(0.12, 0.6), scraps.uniform(0, UNIT, 2)
             paper = scraps.uniform(0, 255, (3, 1, 1)).astype(np.float32)
-            self._lay(canvas, *self._piece(at + radius * _outline(scraps)), paper, shadow)
+            lay(*self._piece(at + radius * _outline(scraps)), paper)
         if self.shortcut == "corner":
             mark = UNIT * corner + _CORNER * _points(_CIRCLE)
-            self._lay(canvas, *self._piece(mark), 230 * _hue(hint), shadow)
+            lay(*self._piece(mark), 230 * _hue(hint))
 
         low, high = self.instances
         labels = [label] * (low + int(number * (high + 1 - low)))
         streams = list(range(3, 3 + len(labels)))
         if self.second_class:
             labels, streams = [*labels, second], [*streams, 9]
+        largest = UNIT * (0.47 if len(labels) == 1 else 0.3)
         placed: list[_Disc] = []
         masks, parts = [], []
         for name, stream in zip(labels, streams, strict=True):
             sticker = np.random.default_rng([*origin, stream])
-            largest = UNIT * (0.47 if len(labels) == 1 else 0.3)
-            mask, part = self._stick(canvas, CLASSES[name], sticker, placed, largest, shadow)
+            mask, part = self._stick(lay, CLASSES[name], sticker, placed, largest)
             masks.append(mask)
             parts.append(part)
         return self._photograph(canvas, rng, background), labels, masks, parts
@@ -368,9 +324,8 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         drawn = np.zeros((4 * (y1 - y0), 4 * (x1 - x0)), np.uint8)
         points = (outline * scale - (x0, y0)) * 4 - 0.5
         cv2.fillPoly(drawn, [np.rint(points * 16).astype(np.int32)], 255, shift=4)
-        cover = cv2.resize(
-            drawn, ((x1 - x0) * fine, (y1 - y0) * fine), interpolation=cv2.INTER_AREA
-        )
+        size = (x1 - x0) * fine, (y1 - y0) * fine
+        cover = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
         return x0, y0, cover.astype(np.float32) / 255
 
     def _shadow(self, angle: float, strength: float) -> _Shadow:
@@ -385,7 +340,7 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         return across / across.sum(), strength * down / down.sum()
 
     def _lay(
-        self, canvas: _Field, x: int, y: int, alpha: _Field, colour: _Field, shadow: _Shadow
+        self, canvas: _Field, shadow: _Shadow, x: int, y: int, alpha: _Field, colour: _Field
     ) -> None:
         """Lays a piece of paper, of one colour (3, 1, 1) or a print (3, h, w), over its shadow."""
         kept = 1 - cv2.sepFilter2D(alpha, -1, *shadow, borderType=cv2.BORDER_CONSTANT)
@@ -398,24 +353,22 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         below += alpha[rows, columns] * colour
 
     def _stick(
-        self,
-        canvas: _Field,
-        name: str,
-        rng: _Rng,
-        placed: list[_Disc],
-        largest: float,
-        shadow: _Shadow,
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Sticks one sticker on the canvas; its mask, and that of its telling part."""
-        colours = _colours(rng)
+        self, lay: _Lay, name: str, rng: _Rng, placed: list[_Disc], largest: float
+    ) -> tuple[_Mask, _Mask]:
+        """Lays one sticker on the canvas; its mask, and that of its telling part."""
+        pairs = rng.uniform(10, 245, (50, 2, 3))
+        lightness = pairs @ (0.3, 0.59, 0.11)
+        # A fifth of the pairs of colours, or more, is far enough apart; either is the lighter one.
+        first = (abs(lightness[:, 0] - lightness[:, 1]) > 50).argmax()
+        paper, ink_colour = pairs[first].astype(np.float32)[:, :, None, None]
         share, period = rng.uniform(0.4, 0.6), rng.uniform(0.9, 1.1)
         angle, shift = rng.uniform(0, 2 * np.pi), rng.uniform(0, 100, 2)
         x, y, radius = self._place(rng, placed, largest)
         placed.append((x, y, radius))
         outline = (x, y) + radius * _outline(rng)
         left, top, fine = self._piece(outline, _FINE)
-        height, width = fine.shape[0] // _FINE, fine.shape[1] // _FINE
-        alpha = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+        size = fine.shape[1] // _FINE, fine.shape[0] // _FINE
+        alpha = cv2.resize(fine, size, interpolation=cv2.INTER_AREA)
         step = UNIT / self.size / _FINE
         us = ((np.arange(fine.shape[1]) + 0.5) * step + left * UNIT / self.size - x)[None]
         vs = ((np.arange(fine.shape[0]) + 0.5) * step + top * UNIT / self.size - y)[:, None]
@@ -430,11 +383,13 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
             du, dv = us - out * np.cos(turn), vs - out * np.sin(turn)
             part = np.hypot(du, dv) < radius * _PART_SHARE
         ink = _print(_MOTIFS[name](u, v), shown & part, share, 1 / step)
-        if self.parts:
-            ink = np.where(part, ink, _print(_speckles(u, v, rng), shown, share, 1 / step))
-        ink = cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA)
-        printed = colours[0] + ink * (colours[1] - colours[0])
-        self._lay(canvas, left, top, alpha, printed, shadow)
+        if self.parts:  # the rest of the object is of irregular blots, the same for every class
+            noise = rng.standard_normal((64, 64)).astype(np.float32)
+            at = np.mod(u / 3, 62), np.mod(v / 3, 62)
+            blots = cv2.remap(noise, *at, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
+            ink = np.where(part, ink, _print(blots, shown, share, 1 / step))
+        ink = cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
+        lay(left, top, alpha, paper + ink * (ink_colour - paper))
 
         # A sticker lies inside the picture; only the margin of its patch may not.
         mask, telling = np.zeros((2, self.size, self.size), np.bool_)
@@ -446,7 +401,7 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
 
     def _place(self, rng: _Rng, placed: list[_Disc], largest: float) -> _Disc:
         """A disc inside the picture that meets none of those placed, smaller if it has to be."""
-        radius = UNIT / 2 * rng.uniform(self.object_size[0], self.object_size[1])
+        radius = UNIT / 2 * rng.uniform(*self.object_size)
         radius = min(radius * (_PART_SCALE if self.parts else 1), largest)
         tries = rng.random((200, 2))
         while True:
@@ -455,8 +410,7 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
             for x, y, other in placed:
                 free &= np.hypot(*(centres - (x, y)).T) > radius + other + 2
             if free.any():
-                x, y = centres[free.argmax()]
-                return float(x), float(y), float(radius)
+                return (*centres[free.argmax()], radius)
             radius *= 0.95
 
     def _photograph(self, canvas: _Field, rng: _Rng, noise: _Rng) -> NDArray[np.uint8]:
@@ -469,9 +423,8 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         for plane in canvas:
             cv2.GaussianBlur(plane, (0, 0), blur * self.size / UNIT, dst=plane)
         # Even noise: as good as normal here, and drawn in a quarter of the time.
-        canvas += np.float32(grain * 12**0.5) * (noise.random(canvas.shape, np.float32) - 0.5)
-        pixels: NDArray[np.uint8] = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
-        return pixels
+        canvas += grain * 12**0.5 * (noise.random(canvas.shape, np.float32) - 0.5)
+        return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
 
 
 def source_hash() -> str:
@@ -481,27 +434,22 @@ def source_hash() -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _check(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+def _range(name: str, given: Any, kind: type, least: float, most: float) -> tuple[Any, Any]:
+    """(low, high) of one number or two, of that kind (whole ones pass as float), in limits."""
+    low_high = tuple(given) if isinstance(given, tuple | list) else (given, given)
+    numbers = len(low_high) == 2 and all(isinstance(v, int | kind) for v in low_high)
+    if not numbers or not least <= low_high[0] <= low_high[1] <= most:
         raise ValueError(
-            f"StickerWorld: {name} is {value!r}, expected a whole number of at least {least}"
+            f"StickerWorld: {name} is {given!r}, expected {'a whole' if kind is int else 'a'} "
+            f"number from {least} to {most}, or a range (low, high) of such"
         )
-
-
-def _is_range(value: Any, kind: type, least: float, most: float) -> bool:
-    """Whether it is (low, high), numbers of that kind (whole ones pass as float) in the limits."""
-    numbers = isinstance(value, tuple | list) and all(
-        isinstance(v, int | kind) and not isinstance(v, bool) for v in value
-    )
-    return numbers and len(value) == 2 and bool(least <= value[0] <= value[1] <= most)
+    return low_high
 
 
 @functools.cache
 def _photo(name: str) -> Image.Image:
     image = photos.load(name).image
-    scale = _SOURCE_SIDE / min(image.size)
-    if scale >= 1:
-        return image
+    scale = min(1.0, _SOURCE_SIDE / min(image.size))
     width, height = (round(side * scale) for side in image.size)
     return image.resize((width, height), Image.Resampling.LANCZOS)
 
@@ -510,15 +458,6 @@ def _hue(label: int) -> _Field:
     """The colour of a class where a shortcut gives it away, (3, 1, 1), 0 to 1."""
     colour = colorsys.hsv_to_rgb(label / len(CLASSES), 0.9, 1.0)
     return np.array(colour, np.float32)[:, None, None]
-
-
-def _colours(rng: _Rng) -> _Field:
-    """Two colours that differ in lightness, either one the lighter, (2, 3, 1, 1), 0 to 255."""
-    pairs = rng.uniform(10, 245, (50, 2, 3))  # a fifth of them, or more, is far enough apart
-    lightness = pairs @ (0.3, 0.59, 0.11)
-    first = (abs(lightness[:, 0] - lightness[:, 1]) > 50).argmax()
-    chosen: _Field = pairs[first].astype(np.float32)[:, :, None, None]
-    return chosen
 
 
 def _outline(rng: _Rng) -> NDArray[Any]:
@@ -539,18 +478,10 @@ def _points(places: NDArray[np.complex128]) -> NDArray[Any]:
     return places.view(np.float64).reshape(-1, 2)
 
 
-def _speckles(u: _Field, v: _Field, rng: _Rng) -> _Field:
-    """The material of objects with a telling part: irregular blots, the same for every class."""
-    noise = rng.standard_normal((64, 64)).astype(np.float32)
-    return cv2.remap(
-        noise, np.mod(u / 3, 62), np.mod(v / 3, 62), cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP
-    ).astype(np.float32)
-
-
-def _print(field: _Field, where: NDArray[np.bool_], share: float, sharpness: float) -> _Field:
+def _print(field: _Field, where: _Mask, share: float, sharpness: float) -> _Field:
     """Ink, 0 to 1, where the field is low: on `share` of the pixels `where`, for every motif."""
     values = field[where]
     rank = int(share * len(values))
     level = np.partition(values, rank)[rank]
-    ink: _Field = np.clip((level - field) * np.float32(sharpness) + np.float32(0.5), 0, 1)
+    ink: _Field = np.clip((level - field) * sharpness + 0.5, 0, 1)
     return ink

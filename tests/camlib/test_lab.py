@@ -371,7 +371,7 @@ def test_more_stickers_leave_the_first_as_it_is():
 def test_object_size_is_the_diameter():
     widest = {}
     for share in (0.2, 0.5, 0.9):
-        world = lab.StickerWorld("test", length=30, object_size=(share, share))
+        world = lab.StickerWorld("test", length=30, object_size=share)
         sides = torch.stack([t["boxes"][0, 2:] - t["boxes"][0, :2] for _, t in world])
         widest[share] = float(sides.amax(1).mean()) / 96
         assert sides.max() <= 96 * share + 2
@@ -423,23 +423,23 @@ def test_the_same_picture_at_every_size():
         ({"split": "xyz"}, r"there are: train, valid, test"),
         ({"shortcut": "conrer"}, "no shortcut 'conrer': did you mean \"corner\""),
         ({"shortcut": True}, "there are: background, corner"),
-        ({"size": 31}, "size is 31, expected a whole number of at least 32"),
+        ({"size": 31}, "size is 31, expected a whole number from 32 on"),
         ({"size": 96.0}, "size is 96.0"),
-        ({"seed": -1}, "seed is -1, expected a whole number of at least 0"),
-        ({"seed": True}, "seed is True"),
-        ({"length": 0}, "length is 0, expected a whole number of at least 1"),
-        ({"instances": 0}, "instances is 0, expected a number from 1 to 6"),
+        ({"seed": -1}, "seed is -1, expected a whole number from 0 on"),
+        ({"length": 0}, "length is 0, expected a whole number from 1 on"),
+        ({"instances": 0}, "instances is 0, expected a whole number from 1 to 6, or a range"),
         ({"instances": 7}, "instances is 7"),
         ({"instances": (3, 2)}, r"instances is \(3, 2\)"),
         ({"instances": (1, 2.5)}, r"instances is \(1, 2.5\)"),
         ({"instances": "two"}, "instances is 'two'"),
-        ({"object_size": 0.5}, r"object_size is 0.5, expected \(low, high\)"),
-        ({"object_size": (0.05, 0.5)}, "0.1 <= low"),
-        ({"object_size": (0.5, 0.95)}, "high <= 0.9"),
-        ({"object_size": (0.5, 0.3)}, "low <= high"),
+        ({"object_size": 0.05}, r"object_size is 0.05, expected a number from 0.1 to 0.9, or a r"),
+        ({"object_size": (0.05, 0.5)}, r"object_size is \(0.05, 0.5\)"),
+        ({"object_size": (0.5, 0.95)}, r"object_size is \(0.5, 0.95\)"),
+        ({"object_size": (0.5, 0.3)}, r"object_size is \(0.5, 0.3\), .* a range \(low, high\)"),
+        ({"object_size": (0.3, 0.4, 0.5)}, "object_size is"),
         ({"shortcut": "corner", "shortcut_probability": 95}, "is 95, expected a probability"),
         ({"shortcut": "corner", "shortcut_probability": "x"}, "is 'x', expected a probability"),
-        ({"shortcut_probability": 0.5}, "without a shortcut: give one of background, corner"),
+        ({"shortcut_probability": 0.5}, "with a shortcut beside it: one of background, corner"),
     ],
 )
 def test_arguments_that_cannot_be(arguments, says):
