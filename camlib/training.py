@@ -11,7 +11,7 @@ on one machine's CPU end equal to the bit, also where one of them was stopped an
 import hashlib
 import math
 import os
-import tempfile
+import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -28,8 +28,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchvision.transforms import v2 as transforms
 from tqdm.auto import tqdm
 
-EVALUATION_BATCH = 250
-_ABOVE_ZERO, _BELOW_ONE = math.ulp(0.0), math.nextafter(1.0, 0.0)
+_Data = tuple[Tensor, Tensor]  # images uint8 (n, 3, h, w), labels int64 (n,)
+FORMAT = "camlib.training checkpoint 1"
 
 
 @dataclass(frozen=True)
@@ -69,29 +69,25 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch", 1), ("shift", 0), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(
-                    f"Recipe: {name} is {value!r}, expected a whole number from {least} on"
-                )
-        if not isinstance(self.flip, bool):
-            raise ValueError(f"Recipe: flip is {self.flip!r}, expected True or False")
-        for name, low, high, expected in (
-            ("rate", _ABOVE_ZERO, math.inf, "above 0"),
-            ("momentum", 0, _BELOW_ONE, "from 0 to below 1"),
-            ("weight_decay", 0, math.inf, "of 0 or more"),
-            ("warmup", 0, 1, "from 0 to 1, a share of all steps"),
-            ("label_smoothing", 0, _BELOW_ONE, "from 0 to below 1"),
-            ("clip", _ABOVE_ZERO, math.inf, "above 0, or None"),
-            ("trunk_rate", _ABOVE_ZERO, math.inf, "above 0 (to freeze: requires_grad_(False))"),
+        tiny, huge, below_one = math.ulp(0.0), sys.float_info.max, math.nextafter(1.0, 0.0)
+        for name, least, most, expected in (
+            ("epochs", 1, huge, "a whole number from 1 on"),
+            ("rate", tiny, huge, "a number above 0"),
+            ("batch", 1, huge, "a whole number from 1 on"),
+            ("momentum", 0, below_one, "a number from 0 to below 1"),
+            ("weight_decay", 0, huge, "a number from 0 on"),
+            ("warmup", 0, 1, "a share of all steps, from 0 to 1"),
+            ("label_smoothing", 0, below_one, "a number from 0 to below 1"),
+            ("shift", 0, huge, "a whole number from 0 on"),
+            ("flip", 0, 1, "True or False"),
+            ("clip", tiny, huge, "a number above 0, or None"),
+            ("trunk_rate", tiny, huge, "a number above 0 (to freeze: requires_grad_(False))"),
+            ("seed", 0, huge, "a whole number from 0 on"),
         ):
-            value = getattr(self, name)
-            if name == "clip" and value is None:
-                continue
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or not low <= value <= high:
-                raise ValueError(f"Recipe: {name} is {value!r}, expected a number {expected}")
+            value, kind = getattr(self, name), Recipe.__annotations__[name]
+            fits = isinstance(value, kind | int)  # whole numbers pass as float
+            if not fits or not (value is None or least <= value <= most):
+                raise ValueError(f"Recipe: {name} is {value!r}, expected {expected}")
 
     def share_of_rate(self, step: int, steps: int) -> float:
         """The learning rate at a step (from 0) of so many, as a share of its peak."""
@@ -126,7 +122,7 @@ def fit(
     labels: Tensor,
     recipe: Recipe,
     *,
-    valid: tuple[Tensor, Tensor] | None = None,
+    valid: _Data | None = None,
     device: Any = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool = True,
@@ -154,29 +150,23 @@ def fit(
         FloatingPointError: if the loss or a weight is no longer a finite number.
         KeyboardInterrupt: as it came, with a word on how to go on.
     """
-    device = _device(device)
-    path = None if checkpoint is None else Path(checkpoint)
+    path = Path(checkpoint).resolve() if checkpoint else None  # a link stays, its file is replaced
     history = History()
-    with _placed(network, device):
-        _check_data("images", network, images, labels, device)
+    with _placed(network, device) as device:
+        _check_data("images", network, (images, labels), device)
         if valid is not None:
-            _check_data("valid images", network, *valid, device)
-        if recipe.shift >= min(images.shape[2:]):
-            raise ValueError(
-                f"fit: the recipe's shift of {recipe.shift} pixels does not fit into images of "
-                f"{images.shape[2]} x {images.shape[3]}: use a smaller Recipe(shift=...)"
-            )
+            _check_data("valid images", network, valid, device)
+        padded = pad(images, recipe.shift)
         steps = max(1, len(images) // recipe.batch)
         total = steps * recipe.epochs
         optimizer, schedule = _optimizer(network, recipe, total)
         parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
         if path:
-            identity = _identity(network, images, labels, valid, recipe)
+            identity = _identity(network, (images, labels), valid, recipe)
             if path.exists():
                 history = _load(path, identity, parts)
             else:  # so that a first epoch cut short begins again from the same weights
                 _save(path, identity, parts, history)
-        padded = pad(images, recipe.shift)
         first = len(history.loss)
         bar = tqdm(total=total, initial=first * steps, unit="step", disable=not progress)
         try:
@@ -189,22 +179,18 @@ def fit(
                 history.loss.append(loss)
                 history.accuracy.append(accuracy)
                 if valid is not None:
-                    answers = _logits(network, valid[0], EVALUATION_BATCH, device).argmax(dim=1)
-                    right = (answers == valid[1].cpu()).double()
-                    history.valid_accuracy.append(right.mean().item())
+                    answers = _logits(network, valid[0], device).argmax(dim=1)
+                    right = (answers == valid[1].cpu()).double().mean()
+                    history.valid_accuracy.append(right.item())
                 last = (epoch + 1) * steps - 1
                 history.rate.append(recipe.rate * recipe.share_of_rate(last, total))
                 history.seconds.append(time.perf_counter() - start)
                 if path:
                     _save(path, identity, parts, history)
         except KeyboardInterrupt:
-            advice = (
-                f"{path} holds the last whole epoch, and the same call goes on from there"
-                if path
-                else "with checkpoint=... the same call could go on from the last whole epoch"
-            )
             raise KeyboardInterrupt(
-                f"fit: stopped in epoch {epoch + 1} of {recipe.epochs}; {advice}"
+                f"fit: stopped in epoch {epoch + 1} of {recipe.epochs}; with a checkpoint the same "
+                "call goes on from the last whole epoch"
             ) from None
         finally:
             bar.close()
@@ -224,6 +210,7 @@ def train_epoch(
 ) -> tuple[float, float]:
     """One pass over the images, `pad`ded, in random order: mean loss, share classified right."""
     device = next(network.parameters()).device
+    gpus = [device] if device.type == "cuda" else []
     # Two streams of chance per epoch: networks with other dropout still get the same batches.
     seeds = np.random.SeedSequence([recipe.seed, epoch]).generate_state(2, np.uint64)
     generator = torch.Generator().manual_seed(int(seeds[0]))
@@ -231,12 +218,13 @@ def train_epoch(
     order = torch.randperm(len(labels), generator=generator)[: len(labels) // size * size]
     loss_sum, right, seen = 0.0, 0, 0
     network.train()  # batch norm by the batch's own statistics, dropout on
-    with _chance(device, int(seeds[1])), torch.enable_grad():
+    with torch.random.fork_rng(gpus), torch.enable_grad():  # leaves the caller's chance alone
+        torch.manual_seed(int(seeds[1]))
         for batch in torch.split(order, size):
             inputs = augment(padded, batch, recipe, generator).to(device)
             inputs, targets = normalise(inputs, network), labels[batch].to(device)
             # bfloat16 has float32's range, so that no gradient needs scaling.
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bool(gpus)):
                 logits = network(inputs)
                 loss = functional.cross_entropy(
                     logits, targets, label_smoothing=recipe.label_smoothing
@@ -300,9 +288,7 @@ def normalise(images: Tensor, network: nn.Module) -> Tensor:
     return images.float().sub_(255 * mean).div_(255 * std)
 
 
-def predict(
-    network: nn.Module, images: Tensor, batch: int = EVALUATION_BATCH, device: Any = None
-) -> Tensor:
+def predict(network: nn.Module, images: Tensor, batch: int = 250, device: Any = None) -> Tensor:
     """Logits (n, C) of images, float32 on the CPU, computed in evaluation mode.
 
     Modes and device of the network are left as they were.
@@ -314,17 +300,14 @@ def predict(
         device: where to compute; by default the GPU where there is one, else the CPU.
 
     Raises:
-        ValueError: if the images are no such tensor, or batch is not positive.
+        ValueError: if the images are no such tensor.
     """
-    if not isinstance(batch, int) or batch < 1:
-        raise ValueError(f"predict: batch is {batch!r}, expected a whole number from 1 on")
     _check_images("predict", "images", images)
-    device = _device(device)
-    with _placed(network, device):
-        return _logits(network, images, batch, device)
+    with _placed(network, device) as device:
+        return _logits(network, images, device, batch)
 
 
-def _logits(network: nn.Module, images: Tensor, batch: int, device: torch.device) -> Tensor:
+def _logits(network: nn.Module, images: Tensor, device: torch.device, batch: int = 250) -> Tensor:
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -344,23 +327,18 @@ def _optimizer(
 ) -> tuple[torch.optim.Optimizer, LambdaLR]:
     """SGD on the parameters that require a gradient, and the learning rate over `total` steps."""
     learned = [p for p in network.parameters() if p.requires_grad]
-    if not learned:
-        raise ValueError(
-            f"fit: no parameter of {type(network).__name__} requires a gradient, so there is "
-            "nothing to train: call requires_grad_() on the part to be trained"
-        )
     groups: list[dict[str, Any]] = [{"params": learned}]
     if recipe.trunk_rate != 1:
         classifier = getattr(network, "get_classifier", nn.Identity)()
         head = [p for p in classifier.parameters() if p.requires_grad]
-        if not head:
-            raise ValueError(
-                f"fit: the recipe has trunk_rate={recipe.trunk_rate}, but get_classifier() of "
-                f"{type(network).__name__} gives no parameters to train: use trunk_rate=1"
-            )
-        known = {id(p) for p in head}
-        trunk = [p for p in learned if id(p) not in known]
+        trunk = [p for p in learned if all(p is not other for other in head)]
         groups = [{"params": head}, {"params": trunk, "lr": recipe.rate * recipe.trunk_rate}]
+    if not groups[0]["params"]:
+        where = "" if recipe.trunk_rate == 1 else " in get_classifier(), which trunk_rate asks for"
+        raise ValueError(
+            f"fit: {type(network).__name__} has no parameter that requires a gradient{where}, so "
+            "there is nothing to train: call requires_grad_() on it, or leave trunk_rate at 1"
+        )
     optimizer = torch.optim.SGD(
         groups,
         lr=recipe.rate,
@@ -371,37 +349,19 @@ def _optimizer(
     return optimizer, LambdaLR(optimizer, lambda step: recipe.share_of_rate(step, total))
 
 
-def _device(wanted: Any) -> torch.device:
-    if wanted is None:
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    device: torch.device = torch.device(wanted)
-    if device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", torch.cuda.current_device())
-    return device
-
-
 @contextmanager
-def _placed(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """The network on a device, then back where it was."""
+def _placed(network: nn.Module, device: Any) -> Iterator[torch.device]:
+    """The network on a device, by default the GPU where there is one, then back where it was."""
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(device)
     home = next((p.device for p in network.parameters()), torch.device("cpu"))
     # Channels last is how convolutions are computed fastest: on a CPU, half the time of a step.
     network.to(device).to(memory_format=torch.channels_last)
     try:
-        yield
+        yield device
     finally:
         network.to(home).to(memory_format=torch.contiguous_format)
-
-
-@contextmanager
-def _chance(device: torch.device, seed: int) -> Iterator[None]:
-    """torch's own chance (dropout) from a seed, and afterwards as it was before."""
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(cuda):
-        # torch.manual_seed would reach for every GPU of the machine.
-        torch.default_generator.manual_seed(seed)
-        for gpu in cuda:
-            torch.cuda.default_generators[gpu.index].manual_seed(seed)
-        yield
 
 
 def _mean_std(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -420,52 +380,43 @@ def _diverged(what: str, schedule: LambdaLR) -> FloatingPointError:
 
 
 def _check_images(function: str, name: str, images: Any) -> None:
-    is_tensor = isinstance(images, Tensor)
-    if (
-        not is_tensor
-        or images.dtype != torch.uint8
-        or images.ndim != 4
-        or images.shape[1] != 3
-        or not images.numel()
-    ):
-        what = f"{images.dtype} {tuple(images.shape)}" if is_tensor else type(images).__name__
+    fits = isinstance(images, Tensor) and images.dtype == torch.uint8 and images.ndim == 4
+    if not fits or images.shape[1] != 3 or not images.numel():
         raise ValueError(
-            f"{function}: got {name} {what}, expected a tensor of uint8 (n, 3, h, w) with at least "
-            "one image; they are normalised batch by batch"
+            f"{function}: got {name} {_kind(images)}, expected a tensor of uint8 (n, 3, h, w) with "
+            "at least one image; they are normalised batch by batch"
         )
 
 
-def _check_data(
-    name: str, network: nn.Module, images: Any, labels: Any, device: torch.device
-) -> None:
+def _check_data(name: str, network: nn.Module, data: Any, device: torch.device) -> None:
     """Everything that would else fail late, or not at all."""
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise ValueError(f"fit: got {name} {_kind(data)}, expected a pair: (images, labels)")
+    images, labels = data
     _check_images("fit", name, images)
-    is_tensor = isinstance(labels, Tensor)
-    if not is_tensor or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        what = f"{labels.dtype} {tuple(labels.shape)}" if is_tensor else type(labels).__name__
+    fits = isinstance(labels, Tensor) and labels.dtype == torch.int64
+    if not fits or labels.shape != images.shape[:1]:
         raise ValueError(
-            f"fit: got labels {what} beside {len(images)} {name}, expected int64 ({len(images)},)"
+            f"fit: got labels {_kind(labels)} beside {len(images)} {name}, expected int64 "
+            f"({len(images)},)"
         )
-    logits = _logits(network, images[:1], 1, device)
-    if logits.ndim != 2:
+    logits = _logits(network, images[:1], device)
+    least, most = int(labels.min()), int(labels.max())
+    if logits.ndim != 2 or least < 0 or most >= logits.shape[1]:
         raise ValueError(
-            f"fit: {type(network).__name__} gives {tuple(logits.shape)} for one image, expected "
-            "logits (1, C)"
+            f"fit: the labels of {name} run from {least} to {most}, but {type(network).__name__} "
+            f"gives {tuple(logits.shape)} for one image: expected logits (1, C), labels 0 to C - 1"
         )
-    least, most, classes = int(labels.min()), int(labels.max()), logits.shape[1]
-    if least < 0 or most >= classes:
-        raise ValueError(
-            f"fit: the labels of {name} run from {least} to {most}, but "
-            f"{type(network).__name__} has {classes} classes, 0 to {classes - 1}"
-        )
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{value.dtype} {tuple(value.shape)}"
+    return type(value).__name__
 
 
 def _identity(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    valid: tuple[Tensor, Tensor] | None,
-    recipe: Recipe,
+    network: nn.Module, data: _Data, valid: _Data | None, recipe: Recipe
 ) -> dict[str, Any]:
     """What must be the same for a training to go on: by value, or as a hash."""
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
@@ -475,7 +426,7 @@ def _identity(
     return {
         "recipe": asdict(recipe),
         "network": hashlib.sha256(repr(description).encode()).hexdigest(),
-        "images and labels": _hash(images, labels),
+        "images and labels": _hash(*data),
         "validation images and labels": None if valid is None else _hash(*valid),
     }
 
@@ -488,30 +439,21 @@ def _hash(*tensors: Tensor) -> str:
     return digest.hexdigest()
 
 
-FORMAT = "camlib.training checkpoint 1"
-
-
 def _save(path: Path, identity: dict[str, Any], parts: dict[str, Any], history: History) -> None:
     """Write a checkpoint beside its place, then move it there: no moment sees half a file."""
     content = {"format": FORMAT, "identity": identity, "history": asdict(history)}
     content |= {name: part.state_dict() for name, part in parts.items()}
-    target = path.resolve()  # through a link, so that the link stays
-    temporary = None
+    temporary = path.with_name(path.name + ".part")
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
+        with temporary.open("wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())  # else a power cut could leave the new name on missing bytes
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # as any new file: a temporary one is its owner's alone
-        temporary.replace(target)
+        temporary.replace(path)
     except OSError as error:
         raise OSError(f"fit: cannot write the checkpoint {path}: {error.strerror}") from error
     finally:
-        if temporary:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _load(path: Path, identity: dict[str, Any], parts: dict[str, Any]) -> History:

@@ -409,7 +409,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(step, tmp_path, uninterrupt
     path = tmp_path / "run.pt"
     network = Tiny()
     hook = stopping(network, step)
-    with pytest.raises(KeyboardInterrupt, match=f"epoch {step // 6 + 1} of 4; .*run.pt holds"):
+    with pytest.raises(KeyboardInterrupt, match=f"epoch {step // 6 + 1} of 4; with a check"):
         trained(network, valid=VALID, checkpoint=path)
     hook.remove()
     assert not network.training
@@ -618,13 +618,6 @@ def test_a_checkpoint_has_the_mode_of_any_new_file_and_links_stay(tmp_path):
     assert stat.S_IMODE(real.stat().st_mode) == stat.S_IMODE(plain_file.stat().st_mode)
 
 
-def test_stopped_without_a_checkpoint_says_how_one_would_help():
-    network = Tiny()
-    stopping(network, 7)
-    with pytest.raises(KeyboardInterrupt, match=r"epoch 2 of 4; with checkpoint=\.\.\."):
-        trained(network)
-
-
 # What cannot work is refused.
 
 
@@ -677,20 +670,24 @@ def test_weights_that_overflow_in_an_epochs_last_step_enter_no_checkpoint(tmp_pa
         ({"labels": LABELS.tolist()}, "got labels list"),
         (
             {"labels": LABELS + 1},
-            "labels of images run from 1 to 4, but Tiny has 4 classes, 0 to 3",
+            r"labels of images run from 1 to 4, but Tiny gives \(1, 4\) .* labels 0 to C - 1",
         ),
         ({"labels": LABELS - 1}, "run from -1 to 2"),
         ({"valid": (VALID[0], VALID[1] + 1)}, "labels of valid images run from 1 to 4"),
         ({"valid": (VALID[0] / 255, VALID[1])}, r"got valid images torch.float32"),
-        ({"recipe": dataclasses.replace(RECIPE, shift=10)}, "shift of 10 pixels .* 10 x 10"),
+        ({"valid": VALID[0]}, r"got valid images torch.uint8 .*, expected a pair"),
+        ({"valid": (*VALID, VALID[1])}, r"got valid images tuple, expected a pair"),
         ({"network": Tiny().trunk}, r"Sequential gives \(1, 8, 10, 10\) for one image"),
-        ({"network": Tiny().requires_grad_(False)}, "no parameter of Tiny requires a gradient"),
+        (
+            {"network": Tiny().requires_grad_(False)},
+            "Tiny has no parameter that requires a gradient,",
+        ),
         (
             {
                 "network": nn.Sequential(Tiny()),
                 "recipe": dataclasses.replace(RECIPE, trunk_rate=0.1),
             },
-            r"trunk_rate=0.1, but get_classifier\(\) of Sequential gives no parameters",
+            r"Sequential has no parameter that requires a gradient in get_classifier\(\)",
         ),
     ],
 )
@@ -704,11 +701,11 @@ def test_what_does_not_fit_together_is_refused_before_training(changed, message,
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("epochs", (0, -1, 2.5, "3", True, None)),
+        ("epochs", (0, -1, 2.5, "3", None)),
         ("batch", (0, 1.0)),
         ("shift", (-1, 0.5)),
         ("seed", (-1, 0.5, None)),
-        ("flip", (1, None)),
+        ("flip", (0.5, "no", None)),
         ("rate", (0, -0.1, math.nan, math.inf, "0.1", None)),
         ("momentum", (-0.1, 1.0, math.nan)),
         ("weight_decay", (-1e-4, None)),
@@ -729,12 +726,6 @@ def test_a_recipe_takes_the_ends_of_its_ranges():
     Recipe(1, 1e-9, momentum=0.999, warmup=1, label_smoothing=0.99, clip=1e-3, trunk_rate=2.0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         RECIPE.rate = 1.0
-
-
-@pytest.mark.parametrize("batch", [0, -1, 2.5, None])
-def test_predict_refuses_a_batch_that_is_none(batch):
-    with pytest.raises(ValueError, match=r"predict: batch is .*, expected a whole number"):
-        predict(Tiny(), IMAGES, batch)
 
 
 def test_predict_refuses_images_that_are_normalised_already():
