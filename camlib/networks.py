@@ -320,8 +320,8 @@ def _googlenet(num_classes: int, narrower: int, pools: str) -> Network:
         block: nn.Module = BasicConv2d(inputs, outputs, kernel_size=size, **options)
         return block
 
-    # Widths of an inception module: 1x1; 3x3 reduced, 3x3; 5x5 reduced, 5x5; pool projection.
-    # Of a pooling: its size.
+    # Widths of an inception module: 1x1; 3x3 reduced, 3x3; 5x5 reduced, 5x5 (3x3 in torchvision's
+    # module, which its weights were trained with); pool projection. Of a pooling: its size.
     modules: dict[str, tuple[int, ...]] = {
         "inception3a": (64, 96, 128, 16, 32, 32),
         "inception3b": (128, 128, 192, 32, 96, 64),
@@ -435,7 +435,7 @@ def load_shipped(network: Network, name: str | None = None) -> None:
             one is the same network trained in another way, like "alexnet-gap-scratch".
 
     Raises:
-        ValueError: if there are no such weights, or they are damaged.
+        ValueError: if there are no such weights, they are another network's, or damaged.
     """
     name = network.name if name is None else name
     path, listed = WEIGHTS / f"{name}.safetensors", WEIGHTS / "manifest.json"
@@ -444,6 +444,11 @@ def load_shipped(network: Network, name: str | None = None) -> None:
         hint = photos.did_you_mean(name, manifest)
         raise ValueError(
             f"load_shipped: there are no trained weights {name!r}{hint}. They are made by: make lab"
+        )
+    if (network.name, network.scale) != (manifest[name]["network"], "lab"):
+        raise ValueError(
+            f"load_shipped: the weights {name!r} are those of {manifest[name]['network']} at lab "
+            f"scale, got {network.name} at {network.scale} scale"
         )
     if hashlib.sha256(path.read_bytes()).hexdigest() != manifest[name]["sha256"]:
         raise ValueError(
@@ -455,10 +460,8 @@ def load_shipped(network: Network, name: str | None = None) -> None:
 
 def load_weights(network: nn.Module, path: Path) -> None:
     """Fill a network with a file of weights in half precision, in the types of the network."""
-    stored = load_file(path)
-    network.load_state_dict(
-        {key: stored[key].to(own.dtype) for key, own in network.state_dict().items()}
-    )
+    # Copied into the network's own tensors, which keep their type; all keys have to fit.
+    network.load_state_dict(load_file(path))
 
 
 def _lite0() -> nn.Module:

@@ -70,17 +70,20 @@ MAKINGS = {
 
 
 def fingerprint(name: str) -> str:
-    """What determines the weights: recipe, start, generator of the pictures, source photographs.
+    """What determines the weights: layers, recipe, start, and the world they are trained in.
 
     Not the source code or the pictures themselves, which change with every refactoring or release
     of Pillow.
     """
     making = MAKINGS[name]
+    with torch.device("meta"):
+        layers = networks.create(making.network, scale="lab").state_dict()
     parts: dict[str, Any] = {
         "network": making.network,
         "recipe": asdict(making.recipe),
         "start": making.start and fingerprint(making.start),
-        "world": lab.VERSION,
+        "layers": [(key, list(tensor.shape)) for key, tensor in layers.items()],
+        "world": [lab.VERSION, lab.LENGTHS["train"], lab.SOURCES["train"], lab.CLASSES],
         "photographs": lab.source_hash(),
     }
     if making.large:
@@ -112,9 +115,24 @@ def manifest() -> dict[str, Any]:
 
 
 def stale() -> list[str]:
-    """Names whose weights are missing, or were made by another recipe or in another world."""
+    """Names whose weights are missing, damaged, or made by another recipe, start or world."""
     known = manifest()
-    return [n for n in MAKINGS if known.get(n, {}).get("fingerprint") != fingerprint(n)]
+
+    def fresh(name: str) -> bool:
+        entry, start = known.get(name), MAKINGS[name].start
+        return (
+            entry is not None
+            and entry["fingerprint"] == fingerprint(name)
+            and entry["sha256"] == _checksum(name)
+            and entry["start_sha256"] == (start and known[start]["sha256"])
+        )
+
+    return [name for name in MAKINGS if not fresh(name)]
+
+
+def _checksum(name: str) -> str | None:
+    path = networks.WEIGHTS / f"{name}.safetensors"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
 
 def make(name: str, world: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Any]:
@@ -133,8 +151,8 @@ def make(name: str, world: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Any]:
         pictures = lab.StickerWorld("train", object_size=LARGE).tensors()
         first = replace(making.recipe, epochs=making.large)
         before = checkpoint.with_suffix(".large.pt")
-        seconds += sum(fit(network, *pictures, first, checkpoint=before).seconds)
-    history = fit(network, *world["train"], making.recipe, checkpoint=checkpoint)
+        seconds += sum(fit(network, *pictures, first, device="cpu", checkpoint=before).seconds)
+    history = fit(network, *world["train"], making.recipe, device="cpu", checkpoint=checkpoint)
     seconds += sum(history.seconds)
     stored = {
         # In float16 but for the running statistics of batch norm, whose range is large.
@@ -148,14 +166,15 @@ def make(name: str, world: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for split in ("valid", "test"):
         images, labels = world[split]
-        logits = predict(network, images)
+        logits = predict(network, images, device="cpu")
         figures[split] = {
             f"top{k}_error": round(metrics.top_k_error(logits, labels, k).mean().item(), 4)
             for k in (1, 5)
         }
     entry: dict[str, Any] = {
         "fingerprint": fingerprint(name),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": _checksum(name),
+        "start_sha256": making.start and _checksum(making.start),
         "network": making.network,
         "start": making.start or "random weights",
         "epochs_on_large_stickers": making.large,

@@ -5,7 +5,8 @@
     logits = predict(network, test_images)
 
 Chance (order, shifts, flips, dropout) depends on the recipe's seed and the epoch alone. So two runs
-on one machine's CPU end equal to the bit, also where one of them was stopped and went on.
+on one machine's CPU with as many threads end equal to the bit, also where one of them was stopped
+and went on.
 """
 
 import hashlib
@@ -41,7 +42,7 @@ class Recipe:
         rate: learning rate at its peak.
         batch: images per step. Those left over by the last whole batch wait for another epoch.
         momentum: 0 to below 1.
-        weight_decay: on every parameter, biases and batch norm too, as in the paper's time.
+        weight_decay: on every parameter, biases and batch norm too.
         warmup: share of all steps, 0 to 1, over which the rate grows linearly to its peak.
         label_smoothing: 0 to below 1; the share of the target spread over all classes.
         shift: each image is moved by up to so many pixels along each axis, its border reflected.

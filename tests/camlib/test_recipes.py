@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 
 import pytest
 import torch
@@ -40,6 +41,9 @@ def test_controls_see_as_many_images_as_an_original_and_its_form():
     [
         lambda patch: patch.setattr(lab, "VERSION", lab.VERSION + 1),
         lambda patch: patch.setattr(lab, "source_hash", lambda: "other photographs"),
+        lambda patch: patch.setattr(lab, "CLASSES", lab.CLASSES[::-1]),
+        lambda patch: patch.setitem(lab.LENGTHS, "train", 4000),
+        lambda patch: patch.setitem(lab.SOURCES, "train", lab.SOURCES["test"]),
         lambda patch: patch.setitem(
             recipes.MAKINGS,
             "alexnet",
@@ -49,7 +53,7 @@ def test_controls_see_as_many_images_as_an_original_and_its_form():
             ),
         ),
     ],
-    ids=["world", "photographs", "recipe"],
+    ids=["world", "photographs", "classes", "length", "split", "recipe"],
 )
 def test_a_change_of_recipe_or_world_makes_weights_stale(change, monkeypatch):
     change(monkeypatch)
@@ -59,6 +63,34 @@ def test_a_change_of_recipe_or_world_makes_weights_stale(change, monkeypatch):
     if len(stale) < len(recipes.MAKINGS):
         assert "googlenet" not in stale
         assert "alexnet-gap-scratch" not in stale
+
+
+def test_other_layers_make_weights_stale(monkeypatch):
+    monkeypatch.setitem(networks.UNITS, "lab", 64)
+    assert set(recipes.stale()) == {*networks.SURGERY, "alexnet-gap-scratch"}
+
+
+def test_files_that_are_missing_damaged_or_cut_from_others_are_stale(tmp_path, monkeypatch):
+    for path in networks.WEIGHTS.iterdir():
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(networks, "WEIGHTS", tmp_path)
+    assert recipes.stale() == []
+    (tmp_path / "nin.safetensors").unlink()
+    content = bytearray((tmp_path / "vgg16.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "vgg16.safetensors").write_bytes(content)
+    assert recipes.stale() == ["vgg16", "nin"]
+    # VGG-16 made again, with other weights as a result: its form was not cut from these.
+    entries = recipes.manifest()
+    entries["vgg16"]["sha256"] = hashlib.sha256(content).hexdigest()
+    (tmp_path / "manifest.json").write_text(json.dumps(entries))
+    assert recipes.stale() == ["vgg16-gap", "nin"]
+
+
+def test_entries_tell_the_same_things():
+    entries = recipes.manifest().values()
+    assert len({tuple(entry) for entry in entries}) == 1
+    assert len({json.dumps(entry["versions"]) for entry in entries}) == 1
 
 
 def test_weights_are_small_and_the_manifest_tells_their_checksums():
@@ -85,7 +117,7 @@ def test_images():
     return lab.StickerWorld("test").tensors()
 
 
-@pytest.mark.parametrize("name", ["alexnet", "alexnet-gap", "alexnet-gap-scratch", "nin"])
+@pytest.mark.parametrize("name", recipes.MAKINGS)
 def test_figures_are_those_of_the_weights(name, test_images):
     images, labels = test_images
     network = networks.create(recipes.MAKINGS[name].network, scale="lab")

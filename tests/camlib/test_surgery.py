@@ -269,7 +269,8 @@ def shelf(tmp_path, monkeypatch):
     path = tmp_path / "alexnet-gap.safetensors"
     stored = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
     save_file(stored, path)
-    entry = {"sha256": networks.hashlib.sha256(path.read_bytes()).hexdigest()}
+    checksum = networks.hashlib.sha256(path.read_bytes()).hexdigest()
+    entry = {"sha256": checksum, "network": "alexnet-gap"}
     (tmp_path / "manifest.json").write_text(json.dumps({"alexnet-gap": entry}))
     monkeypatch.setattr(networks, "WEIGHTS", tmp_path)
     return path
@@ -281,6 +282,14 @@ def test_shipped_weights_are_loaded_in_float32(shelf):
     for key, tensor in network.state_dict().items():
         assert torch.equal(tensor, stored[key].to(tensor.dtype))
         assert tensor.dtype in (torch.float32, torch.int64)
+
+
+def test_weights_of_another_network_are_refused(shelf):
+    for name in ("googlenet-gap", "alexnet-star-gap"):
+        with pytest.raises(ValueError, match=f"those of alexnet-gap at lab scale, got {name}"):
+            networks.load_shipped(networks.create(name, scale="lab"), "alexnet-gap")
+    with pytest.raises(ValueError, match="got alexnet-gap at paper scale"):
+        networks.load_shipped(networks.create("alexnet-gap"), "alexnet-gap")
 
 
 def test_damaged_or_missing_weights_are_refused(shelf):
