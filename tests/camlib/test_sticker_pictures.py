@@ -1,4 +1,4 @@
-"""The sticker world of `lab.VERSION` 1, pinned: the shipped networks were trained on these pictures.
+"""The sticker world, pinned by its version: the shipped networks were trained on these pictures.
 
 Who changes the pictures on purpose raises the version, trains the networks anew and renews this.
 """
