@@ -21,7 +21,7 @@ from camlib.training import Recipe, fit, normalise, predict
 RECIPE = Recipe(epochs=4, rate=0.1, batch=32, shift=2)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)  # before the trainings that tests share
 def one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
