@@ -107,9 +107,10 @@ def test_weights_are_small_and_the_manifest_tells_their_checksums():
 
 def test_forms_end_where_one_or_two_percent_can_be_seen():
     errors = {n: e["figures"]["test"]["top1_error"] for n, e in recipes.manifest().items()}
-    for name, cut in networks.SURGERY.items():
-        if cut.pool == "average":
-            assert 0.02 <= errors[name] <= 0.2, name
+    averaged = [name for name, cut in networks.SURGERY.items() if cut.pool == "average"]
+    # The aim is 80 to 96 % right; one form is better than that, and no other may join it unseen.
+    assert [n for n in averaged if not 0.04 <= errors[n] <= 0.2] == ["vgg16-gap"]
+    assert errors["vgg16-gap"] > 0.02
 
 
 @pytest.fixture(scope="module")
