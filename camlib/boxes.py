@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.ops import box_iou
 
@@ -28,27 +29,90 @@ def box_from_map(heatmap: Tensor, threshold: float = 0.2) -> Tensor:
         raise ValueError(
             f"box_from_map: got a map of shape {tuple(heatmap.shape)}, expected one map (H, W)"
         )
+    box = boxes_from_maps(heatmap, threshold)
+    if not box.any():
+        raise ValueError(
+            f"box_from_map: no value of the map is above zero (its maximum is {heatmap.max():.3g}),"
+            " so no place speaks for this class and there is nothing to box"
+        )
+    return box
+
+
+def boxes_from_maps(maps: Tensor, threshold: float = 0.2) -> Tensor:
+    """`box_from_map` for many maps; one without a positive value gets the empty box (0, 0, 0, 0).
+
+    The empty box overlaps nothing, so that in a measure it counts as a miss.
+
+    Args:
+        maps: at image size, (..., H, W).
+        threshold: share of each map's maximum.
+
+    Returns:
+        (..., 4), int64.
+
+    Raises:
+        ValueError: for maps of another shape or not finite, and for another threshold.
+    """
+    if maps.ndim < 2 or not maps.numel():
+        raise ValueError(
+            f"boxes_from_maps: got maps of shape {tuple(maps.shape)}, expected (..., H, W)"
+        )
     if not 0 <= threshold < 1:
         raise ValueError(
             f"box_from_map: threshold is {threshold}, expected a share of the maximum, 0 <= "
             "threshold < 1 (the paper's 20 % is 0.2)"
         )
-    if not heatmap.isfinite().all():
+    if not maps.isfinite().all():
         raise ValueError("box_from_map: the map has values that are not finite (NaN or infinite)")
-    maximum = heatmap.max()
-    if maximum <= 0:
-        raise ValueError(
-            f"box_from_map: no value of the map is above zero (its maximum is {maximum:.3g}), so "
-            "no place speaks for this class and there is nothing to box"
-        )
+    flat = maps.detach().reshape(-1, *maps.shape[-2:])
+    maxima = flat.amax(dim=(1, 2), keepdim=True)
     # The maximum is always above, also where a threshold next to 1 times it rounds up to it.
-    above = (heatmap > threshold * maximum) | (heatmap == maximum)
-    _, _, regions, _ = cv2.connectedComponentsWithStats(
-        above.cpu().numpy().astype(np.uint8), connectivity=8
-    )
-    # Row 0 is the background.
-    x, y, width, height, _ = max(regions[1:].tolist(), key=lambda region: region[cv2.CC_STAT_AREA])
-    return torch.tensor([x, y, x + width, y + height])
+    above = ((flat > threshold * maxima) | (flat == maxima)) & (maxima > 0)
+    boxes = [_around_largest(mask) for mask in above.cpu().numpy().astype(np.uint8)]
+    return torch.tensor(boxes).reshape(*maps.shape[:-2], 4)
+
+
+def _around_largest(mask: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    _, _, regions, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    if len(regions) == 1:  # row 0 is the background
+        return 0, 0, 0, 0
+    x, y, width, height, _ = regions[1 + regions[1:, cv2.CC_STAT_AREA].argmax()].tolist()
+    return x, y, x + width, y + height
+
+
+def five_guesses(
+    classes: Tensor, maps: Tensor, tight: float, loose: float
+) -> tuple[Tensor, Tensor]:
+    """The paper's five guesses for the test set (section 3.2): two boxes for the first classes.
+
+    A tight and a loose box each for the first and the second class, a loose one for the third.
+    The share of the maximum for each kind is chosen on validation data.
+
+    Args:
+        classes: the three classes with the highest scores, best first, (n, 3).
+        maps: theirs, at image size, (n, 3, H, W).
+        tight, loose: shares of the maximum, loose < tight.
+
+    Returns:
+        Classes (n, 5) and boxes (n, 5, 4), as `metrics.localization_error` takes them.
+
+    Raises:
+        ValueError: if the shapes do not fit, or loose is not below tight.
+    """
+    if classes.ndim != 2 or classes.shape[1] != 3 or maps.shape[:2] != classes.shape:
+        raise ValueError(
+            f"five_guesses: got classes {tuple(classes.shape)} and maps {tuple(maps.shape)}, "
+            "expected (n, 3) and (n, 3, H, W)"
+        )
+    if not loose < tight:
+        raise ValueError(
+            f"five_guesses: tight is {tight} and loose {loose}, expected loose < tight: a box "
+            "around fewer of the highest values is tighter"
+        )
+    small = boxes_from_maps(maps[:, :2], tight)
+    large = boxes_from_maps(maps, loose)
+    boxes = torch.stack([small[:, 0], large[:, 0], small[:, 1], large[:, 1], large[:, 2]], dim=1)
+    return classes[:, [0, 0, 1, 1, 2]], boxes
 
 
 def iou(boxes: Tensor, others: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def class_activation_maps(
         ValueError: if the network does not end in average pooling and one linear layer, is in
             training mode, or if images or classes do not fit.
     """
-    name = str(getattr(network, "name", type(network).__name__))
+    name = expect_ready("class_activation_maps", network, images)
     for method in ("forward_features", "forward_head", "get_classifier"):
         if not callable(getattr(network, method, None)):
             raise TypeError(
@@ -73,29 +73,11 @@ def class_activation_maps(
                 "forward_features, forward_head and get_classifier, as on every network from "
                 "timm.create_model or camlib.networks.create"
             )
-    if any(module.training for module in network.modules()):
-        raise ValueError(
-            f"class_activation_maps: {name} is in training mode, where dropout and batch norm make "
-            "the scores of an image depend on chance and on its neighbours: call network.eval() "
-            "first"
-        )
-    if (
-        not isinstance(images, Tensor)
-        or images.ndim != 4
-        or not images.numel()
-        or not images.is_floating_point()
-    ):
-        is_tensor = isinstance(images, Tensor)
-        what = f"{images.dtype} {tuple(images.shape)}" if is_tensor else type(images).__name__
-        raise ValueError(
-            f"class_activation_maps: got images {what}, expected a tensor of floats (N, 3, h, w); "
-            "for one picture: network.transform(picture)[None]"
-        )
     timm_network: Any = network  # the type of an nn.Module's attributes is not known
     features = timm_network.forward_features(images)
     logits = timm_network.forward_head(features)
     weight, bias = _weights_per_channel(name, timm_network.get_classifier(), features, logits)
-    classes = _class_indices(classes, top, logits, getattr(network, "classes", None))
+    classes = class_indices("class_activation_maps", network, logits, classes, top)
     maps = _maps(features, weight, classes)
     if check:
         _check_identity(name, network, features, logits, bias, classes, maps)
@@ -169,24 +151,58 @@ def _weights_per_channel(
     raise ValueError(f"class_activation_maps: cannot map {name}: {why}. {advice}")
 
 
-def _class_indices(classes: Any, top: int, logits: Tensor, names: Sequence[str] | None) -> Tensor:
-    """Class indices (N, M) from what the caller gave."""
+def expect_ready(caller: str, network: nn.Module, images: Any) -> str:
+    """The network's name, if it is in evaluation mode and the images are such a tensor.
+
+    Raises:
+        ValueError: if not, in the name of the function that the reader called.
+    """
+    name = str(getattr(network, "name", type(network).__name__))
+    if any(module.training for module in network.modules()):
+        raise ValueError(
+            f"{caller}: {name} is in training mode, where dropout and batch norm make the scores "
+            "of an image depend on chance and on its neighbours: call network.eval() first"
+        )
+    if (
+        not isinstance(images, Tensor)
+        or images.ndim != 4
+        or not images.numel()
+        or not images.is_floating_point()
+    ):
+        is_tensor = isinstance(images, Tensor)
+        what = f"{images.dtype} {tuple(images.shape)}" if is_tensor else type(images).__name__
+        raise ValueError(
+            f"{caller}: got images {what}, expected a tensor of floats (N, 3, h, w); for one "
+            "picture: network.transform(picture)[None]"
+        )
+    return name
+
+
+def class_indices(
+    caller: str, network: nn.Module, logits: Tensor, classes: Any, top: int
+) -> Tensor:
+    """Indices (N, M) of the classes to map, from what the reader gave: see above.
+
+    Raises:
+        ValueError: if they do not fit the logits (N, C), in the name of the function called.
+    """
+    names: Any = getattr(network, "classes", None)
     number, known = logits.shape
     if classes is None:
         if not isinstance(top, int) or not 1 <= top <= known:
             raise ValueError(
-                f"class_activation_maps: top is {top!r}, expected a number between 1 and {known}, "
+                f"{caller}: top is {top!r}, expected a number between 1 and {known}, "
                 "the number of classes"
             )
         return logits.topk(top, dim=1).indices
     if top != 1:
-        raise ValueError("class_activation_maps: give either classes or top, not both")
+        raise ValueError(f"{caller}: give either classes or top, not both")
 
     def index(entry: Any) -> Any:
         if isinstance(entry, str):
             if names is None:
                 raise ValueError(
-                    f'class_activation_maps: got the class name "{entry}", but this network '
+                    f'{caller}: got the class name "{entry}", but this network '
                     "carries no names: give the index"
                 )
             return names.index(entry)
@@ -199,26 +215,21 @@ def _class_indices(classes: Any, top: int, logits: Tensor, names: Sequence[str] 
         given = torch.as_tensor(indices, device=logits.device)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise ValueError(
-            f"class_activation_maps: got classes {classes!r}, expected indices or names, as many "
-            "for each image"
+            f"{caller}: got classes {classes!r}, expected indices or names, as many for each image"
         ) from None
     if given.numel() and (given.dtype.is_floating_point or given.dtype == torch.bool):
-        raise ValueError(
-            f"class_activation_maps: got classes of type {given.dtype}, expected indices or names"
-        )
+        raise ValueError(f"{caller}: got classes of type {given.dtype}, expected indices or names")
     if given.ndim < 2 and number == 1:
         given = given.reshape(1, -1)
     if given.ndim != 2 or len(given) != number or given.shape[1] == 0:
         raise ValueError(
-            f"class_activation_maps: got classes of shape {tuple(given.shape)} for {number} "
+            f"{caller}: got classes of shape {tuple(given.shape)} for {number} "
             f"images, expected ({number}, M), a row of classes for each image. One class each: "
             "classes[:, None]; the same for all: torch.tensor([[c]]).expand(len(images), -1)"
         )
     wrong = given[(given < 0) | (given >= known)]
     if len(wrong):
-        raise ValueError(
-            f"class_activation_maps: got class {int(wrong[0])}, expected between 0 and {known - 1}"
-        )
+        raise ValueError(f"{caller}: got class {int(wrong[0])}, expected between 0 and {known - 1}")
     return given.long()
 
 

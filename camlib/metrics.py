@@ -4,10 +4,15 @@ Measures here give one number per image, and `bootstrap` turns them into a mean 
 Two networks that saw the same images are compared image by image: `bootstrap(errors - others)`.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.ops import box_iou
 
 
 class Interval(NamedTuple):
@@ -92,3 +97,238 @@ def bootstrap(
     )
     low, high = means.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2]).double()).tolist()
     return Interval(given.mean().item(), low, high)
+
+
+# ---- boxes ----
+
+
+def localization_error(
+    classes: Tensor, guesses: Tensor, targets: Sequence[Mapping[str, Any]], overlap: float = 0.5
+) -> Tensor:
+    """Which images are missed by the rule of ILSVRC (Tables 2 and 3).
+
+    An image is right if one of its guesses, a class with a box, has the image's class and an IoU
+    of at least `overlap` with any annotated instance of it. With one guess, the top class, this is
+    the top-1 localization error; with the five top classes, top-5; with the true class, whatever
+    the network answers, *GT-known*.
+
+    Args:
+        classes: of each guess, (n, G).
+        guesses: their boxes, (n, G, 4); an empty one (0, 0, 0, 0) is a miss.
+        targets: for each image `label`, `labels` (m,) and `boxes` (m, 4), as in `lab`.
+        overlap: least IoU.
+
+    Returns:
+        (n,) of 0 and 1, float64: 1 is a miss. Its mean is the error.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    n = len(targets)
+    if classes.ndim != 2 or len(classes) != n or guesses.shape != (*classes.shape, 4) or not n:
+        raise ValueError(
+            f"localization_error: got classes {tuple(classes.shape)}, boxes "
+            f"{tuple(guesses.shape)} and {n} targets, expected (n, G), (n, G, 4) and n"
+        )
+    missed = torch.ones(n, dtype=torch.float64)
+    for i, target in enumerate(targets):
+        own = target["boxes"][target["labels"] == target["label"]].double()
+        tried = guesses[i][classes[i] == target["label"]].double()
+        tried = tried[(tried[:, 2:] > tried[:, :2]).all(dim=1)]
+        if len(tried) and bool((box_iou(tried.cpu(), own) >= overlap).any()):
+            missed[i] = 0
+    return missed
+
+
+LEVELS = 255  # a map in 8 bits has so many thresholds below its maximum
+
+
+def level_ious(
+    maps: Tensor, boxes: Sequence[Tensor], contours: Literal["largest", "all"] = "largest"
+) -> Tensor:
+    """Best IoU with any true box when a map is cut at each level, as in wsolevaluation.
+
+    Choe et al., "Evaluating Weakly Supervised Object Localization Methods Right" (CVPR 2020), as
+    their code counts: the map is scaled from its minimum to its maximum and cast to 8 bits; what is
+    strictly above a level is kept; the box is the rectangle of the largest contour (MaxBoxAcc) or
+    of every contour, those of holes too (MaxBoxAccV2); its last pixel is cut at the image's edge,
+    and IoU counts last pixels in, so a box of 10 pixels away from the edge is 11 wide.
+
+    Their 1,000 thresholds t cut at int(255 t), so at 255 levels, and only levels that the map
+    holds cut it differently. Hence each mask is looked at once.
+
+    Args:
+        maps: of the true class, at image size, (n, H, W), on any scale.
+        boxes: for each image the true boxes, (m, 4), half-open.
+        contours: which ones of the mask.
+
+    Returns:
+        (n, 255), float32: column v is the cut above v / 255 of the way from minimum to maximum.
+
+    Raises:
+        ValueError: if the shapes do not fit or a value is not finite.
+    """
+    if maps.ndim != 3 or len(maps) != len(boxes) or not maps.numel():
+        raise ValueError(
+            f"level_ious: got maps {tuple(maps.shape)} and boxes for {len(boxes)} images, expected "
+            "(n, H, W) and n"
+        )
+    if contours not in ("largest", "all"):
+        raise ValueError(f'level_ious: contours is {contours!r}, expected "largest" or "all"')
+    found = np.zeros((len(maps), LEVELS), dtype=np.float32)
+    for row, heatmap, true in zip(found, _min_max(maps), boxes, strict=True):
+        cut = (heatmap * 255).astype(np.uint8)
+        truth = np.asarray(true, dtype=np.float64) - (0, 0, 1, 1)  # their boxes include the end
+        levels = np.unique(cut)
+        # A cut between two levels of the map is that at the lower one.
+        for low, high in zip(levels, [*levels[1:], LEVELS], strict=True):
+            if low < LEVELS:
+                row[low:high] = _best_iou(_contour_boxes(cut, low, contours), truth)
+    return torch.from_numpy(found)
+
+
+def _min_max(maps: Tensor) -> Iterator[NDArray[np.float64]]:
+    if not bool(maps.isfinite().all()):
+        raise ValueError("the maps have values that are not finite (NaN or infinite)")
+    for heatmap in maps.detach().cpu().double().numpy():
+        heatmap = heatmap - heatmap.min()
+        yield heatmap / (heatmap.max() or 1.0)  # a constant map is zero everywhere
+
+
+def _contour_boxes(cut: NDArray[np.uint8], level: np.uint8, which: str) -> NDArray[np.float64]:
+    """Boxes of a mask's contours, (b, 4), last pixels included; of none, the first pixel's."""
+    mask = (cut > level).astype(np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    if which == "largest" and len(contours) > 1:
+        contours = [max(contours, key=cv2.contourArea)]
+    if not contours:
+        return np.zeros((1, 4))
+    x, y, width, height = np.array([cv2.boundingRect(c) for c in contours], dtype=np.float64).T
+    ends = np.minimum(x + width, cut.shape[1] - 1), np.minimum(y + height, cut.shape[0] - 1)
+    return np.stack([x, y, *ends], axis=1)
+
+
+def _best_iou(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+    a, b = boxes[:, None], others[None]
+    size = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + 1
+    overlap = size.clip(min=0).prod(axis=2)
+    areas = [(box[..., 2:] - box[..., :2] + 1).prod(axis=2) for box in (a, b)]
+    return float((overlap / (areas[0] + areas[1] - overlap)).max())
+
+
+def box_accuracy(ious: Tensor, overlap: float = 0.5) -> Tensor:
+    """Share of images with a box that fits, at each level: BoxAcc, (255,).
+
+    Its maximum is MaxBoxAcc, for which the data that are reported choose the level. To choose it
+    fairly, take the best level of validation data.
+
+    Args:
+        ious: from `level_ious`, (n, 255).
+        overlap: least IoU.
+    """
+    return (ious >= overlap).double().mean(dim=0)
+
+
+def max_box_acc_v2(ious: Tensor) -> float:
+    """MaxBoxAccV2: the mean over IoU 0.3, 0.5 and 0.7 of the best level's share of images.
+
+    Args:
+        ious: from `level_ious` with all contours, (n, 255).
+    """
+    return sum(box_accuracy(ious, overlap).max().item() for overlap in (0.3, 0.5, 0.7)) / 3
+
+
+# ---- pixels ----
+
+
+def px_ap(maps: Tensor, masks: Tensor) -> float:
+    """PxAP: area under the precision-recall curve of all pixels of all images (Choe et al.).
+
+    Each map is scaled from its minimum to its maximum; a pixel is found at threshold t where its
+    value is at least t, for 1,000 thresholds. Precision is summed over the steps of recall.
+
+    Args:
+        maps: of the true class, at image size, (n, H, W).
+        masks: of the class, all instances in one, bool (n, H, W).
+
+    Raises:
+        ValueError: if the shapes do not fit, a value is not finite, or no pixel is true.
+    """
+    _expect_masks("px_ap", maps, masks)
+    if not bool(masks.any()):
+        raise ValueError("px_ap: no pixel of any mask is true, so there is nothing to find")
+    edges = np.arange(1, 1001) / 1000
+    counts = np.zeros((2, 1001))  # of wrong and true pixels between two thresholds
+    for heatmap, mask in zip(_min_max(maps), masks.cpu().numpy(), strict=True):
+        bins = np.searchsorted(edges, heatmap, side="right")
+        for kind in (False, True):
+            counts[int(kind)] += np.bincount(bins[mask == kind], minlength=1001)
+    wrong, true = counts[:, ::-1].cumsum(axis=1)  # from the highest threshold down
+    precision = true / np.maximum(wrong + true, 1)
+    recall = true / true[-1]
+    return float((precision * np.diff(recall, prepend=0)).sum())
+
+
+def extent(maps: Tensor, masks: Tensor, shares: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """How much of the object a map covers when it is cut, and how much of the cut is object.
+
+    Args:
+        maps: of the true class, at image size, (n, H, W).
+        masks: of the class, all instances in one, bool (n, H, W).
+        shares: of each map's maximum, from 0 to below 1; pixels above are kept.
+
+    Returns:
+        Recall, the share of the object that is kept, and precision, the share of what is kept
+        that is object, both (n, len(shares)) float64. A map without a positive value keeps
+        nothing: both are 0.
+
+    Raises:
+        ValueError: if the shapes do not fit, or a mask is empty.
+    """
+    _expect_masks("extent", maps, masks)
+    if not bool(masks.flatten(1).any(dim=1).all()):
+        raise ValueError("extent: a mask has no true pixel, so there is no object to cover")
+    flat, inside = maps.flatten(1).double(), masks.flatten(1)
+    maxima = flat.amax(dim=1, keepdim=True)
+    recall, precision = [], []
+    for share in shares:
+        kept = (flat > share * maxima) & (maxima > 0)
+        both = (kept & inside).sum(dim=1).double()
+        recall.append(both / inside.sum(dim=1))
+        precision.append(both / kept.sum(dim=1).clamp(min=1))
+    return torch.stack(recall, dim=1), torch.stack(precision, dim=1)
+
+
+def _expect_masks(caller: str, maps: Tensor, masks: Tensor) -> None:
+    if maps.ndim != 3 or masks.shape != maps.shape or masks.dtype != torch.bool:
+        raise ValueError(
+            f"{caller}: got maps {tuple(maps.shape)} and masks {masks.dtype} {tuple(masks.shape)}, "
+            "expected (n, H, W) and torch.bool (n, H, W)"
+        )
+
+
+def pointing_game(maps: Tensor, masks: Tensor, tolerance: float = 0.0) -> Tensor:
+    """Which maps are highest on the object (Zhang et al., "Top-down Neural Attention", 2016).
+
+    Where several pixels are highest, all must be on it: a map that is level everywhere points
+    nowhere.
+
+    Args:
+        maps: of the true class, at image size, (n, H, W).
+        masks: of the class, all instances in one, bool (n, H, W).
+        tolerance: how many pixels off the object still count (15 in Zhang et al., at their size).
+
+    Returns:
+        (n,) of 0 and 1, float64: 1 is a hit.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    _expect_masks("pointing_game", maps, masks)
+    hits = []
+    for heatmap, mask in zip(maps, masks, strict=True):
+        highest = (heatmap == heatmap.max()).nonzero().double()
+        on = mask.nonzero().double()
+        near = len(on) > 0 and torch.cdist(highest, on).amin(dim=1).max() <= tolerance
+        hits.append(float(near))
+    return torch.tensor(hits, dtype=torch.float64)

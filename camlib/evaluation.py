@@ -1,0 +1,122 @@
+"""A network's maps for a whole split of the lab, and what their boxes are worth (Tables 2, 3)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from camlib import boxes, cam, metrics
+from camlib.cam import CamResult
+from camlib.lab import StickerWorld
+from camlib.training import normalise
+
+TOP = 5
+# Shares of the maximum among which a threshold is chosen.
+SHARES = tuple(share / 100 for share in range(0, 96, 5))
+
+
+class Split(NamedTuple):
+    """Pictures of the lab with their truth.
+
+    Attributes:
+        images: uint8 (n, 3, h, w).
+        targets: n dicts, see `lab.StickerWorld`.
+        labels: (n,).
+    """
+
+    images: Tensor
+    targets: list[dict[str, Any]]
+    labels: Tensor
+
+    @property
+    def masks(self) -> Tensor:
+        """Where the picture's class is, all its instances in one, bool (n, h, w)."""
+        own = [t["masks"][t["labels"] == t["label"]].any(dim=0) for t in self.targets]
+        return torch.stack([torch.as_tensor(mask) for mask in own])
+
+    @property
+    def boxes(self) -> list[Tensor]:
+        """The boxes of the picture's class, n times (m, 4)."""
+        return [t["boxes"][t["labels"] == t["label"]] for t in self.targets]
+
+
+def split(world: StickerWorld, length: int | None = None) -> Split:
+    """The first pictures of a world, with their truth; all of them without a length."""
+    made = [world[i] for i in range(len(world) if length is None else length)]
+    targets = [target for _, target in made]
+    labels = torch.tensor([target["label"] for target in targets])
+    return Split(torch.stack([torch.as_tensor(image) for image, _ in made]), targets, labels)
+
+
+def map_split(
+    network: nn.Module,
+    pictures: Split,
+    method: Callable[..., CamResult] = cam.class_activation_maps,
+    *,
+    top: int = TOP,
+    batch: int = 100,
+    **options: Any,
+) -> CamResult:
+    """Maps of the classes with the highest scores and, last, of the true class, for each picture.
+
+    Args:
+        network: in evaluation mode; `method` must be able to map it.
+        pictures: from `split`.
+        method: called as method(network, images, classes, **options).
+        top: how many classes before the true one; 0: only that.
+        batch: pictures at once.
+
+    Returns:
+        CamResult(logits (n, C), classes (n, top + 1), maps (n, top + 1, H, W)).
+    """
+    parts = []
+    chunks = zip(
+        torch.split(pictures.images, batch), torch.split(pictures.labels, batch), strict=True
+    )
+    for images, labels in chunks:
+        inputs = normalise(images, network)
+        with torch.no_grad():
+            best = network(inputs).topk(top, dim=1).indices
+        classes = torch.cat([best, labels[:, None]], dim=1)
+        parts.append(method(network, inputs, classes, **options))
+    return CamResult(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def localization_errors(
+    found: CamResult, targets: Sequence[Mapping[str, Any]], threshold: float, size: int = 96
+) -> dict[str, Tensor]:
+    """Which pictures are missed with the box at a share of each map's maximum (Table 2).
+
+    Args:
+        found: from `map_split`.
+        targets: of the same pictures.
+        threshold: share of the maximum.
+        size: side of the pictures, to which the maps are brought.
+
+    Returns:
+        "top-1", "top-5" and "GT-known": (n,) each, 1 for a miss.
+    """
+    guesses = boxes.boxes_from_maps(cam.upsample(found.maps, size), threshold)
+    columns = {"top-1": slice(0, 1), "top-5": slice(0, TOP), "GT-known": slice(-1, None)}
+    return {
+        name: metrics.localization_error(found.classes[:, of], guesses[:, of], targets)
+        for name, of in columns.items()
+    }
+
+
+def error_curve(found: CamResult, targets: Sequence[Mapping[str, Any]], size: int = 96) -> Tensor:
+    """GT-known localization error at each of `SHARES`: the data for choosing a threshold."""
+    known, maps = found.classes[:, -1:], cam.upsample(found.maps[:, -1:], size)
+    return torch.stack(
+        [
+            metrics.localization_error(known, boxes.boxes_from_maps(maps, share), targets).mean()
+            for share in SHARES
+        ]
+    )
+
+
+def best_share(curve: Tensor) -> float:
+    """The share with the lowest error; where several are level, the middle one of them."""
+    lowest = (curve == curve.min()).nonzero().flatten()
+    return SHARES[int(lowest[len(lowest) // 2])]
