@@ -12,6 +12,7 @@ from camlib.lab import StickerWorld
 from camlib.training import normalise
 
 TOP = 5
+KINDS = ("right", "wrong class", "several objects", "part only", "too large", "elsewhere")
 # Shares of the maximum among which a threshold is chosen.
 SHARES = tuple(share / 100 for share in range(0, 96, 5))
 
@@ -120,3 +121,42 @@ def best_share(curve: Tensor) -> float:
     """The share with the lowest error; where several are level, the middle one of them."""
     lowest = (curve == curve.min()).nonzero().flatten()
     return SHARES[int(lowest[len(lowest) // 2])]
+
+
+def failure_kinds(
+    found: CamResult, targets: Sequence[Mapping[str, Any]], threshold: float, size: int = 96
+) -> list[str]:
+    """What becomes of each picture's first guess, the box of the top class: one of `KINDS`.
+
+    With the right class and IoU below 0.5 the box either holds at least half of each of two or more
+    instances of the class (several objects); or, beside the instance it overlaps best, it lies
+    mostly on it, by more of its own area than of the instance's (part only); or it holds more of
+    the instance's area than of its own, and at least half (too large); or less than half of
+    either, or there is no box (elsewhere).
+
+    Args:
+        found, targets, threshold, size: as in `localization_errors`.
+    """
+    maps = cam.upsample(found.maps[:, 0], size)
+    guesses = boxes.boxes_from_maps(maps, threshold).double()
+    kinds = []
+    for guess, answer, target in zip(guesses, found.classes[:, 0], targets, strict=True):
+        if answer != target["label"]:
+            kinds.append("wrong class")
+            continue
+        own = torch.as_tensor(target["boxes"][target["labels"] == target["label"]]).double()
+        corners = torch.minimum(guess[2:], own[:, 2:]) - torch.maximum(guess[:2], own[:, :2])
+        both = corners.clamp(min=0).prod(dim=1)
+        area, areas = (guess[2:] - guess[:2]).prod(), (own[:, 2:] - own[:, :2]).prod(dim=1)
+        overlap = both / (area + areas - both)
+        best = int(overlap.argmax())
+        of_guess, of_object = both[best] / area.clamp(min=1), both[best] / areas[best]
+        if overlap[best] >= 0.5:
+            kinds.append("right")
+        elif int((both >= 0.5 * areas).sum()) > 1:
+            kinds.append("several objects")
+        elif max(of_guess, of_object) < 0.5:
+            kinds.append("elsewhere")
+        else:
+            kinds.append("part only" if of_guess > of_object else "too large")
+    return kinds

@@ -124,7 +124,7 @@ def train(
     labels: Tensor,
     checkpoint: Path,
     *,
-    seed: int | None = None,
+    recipe: Recipe | None = None,
     start: networks.Network | None = None,
     device: Any = None,
     memory_format: torch.memory_format = torch.preserve_format,
@@ -133,17 +133,18 @@ def train(
 
     Args:
         name: a key of `MAKINGS`.
-        images, labels: of the split "train".
+        images, labels: to train on; for the network as it ships, of the split "train".
         checkpoint: where the training is kept between epochs; with "large" before the suffix,
             that on large stickers. It goes on from there.
-        seed, start: as in `untrained`.
+        recipe: without it that of `MAKINGS`.
+        start: as in `untrained`.
         device: as in `training.fit`.
         memory_format: of the network's weights. `torch.channels_last` is up to twice as fast on a
             CPU; the results are equal up to rounding, which grows in training.
     """
     making = MAKINGS[name]
-    network = untrained(name, seed, start).to(memory_format=memory_format)
-    recipe = making.recipe if seed is None else replace(making.recipe, seed=seed)
+    recipe = recipe or making.recipe
+    network = untrained(name, recipe.seed, start).to(memory_format=memory_format)
     seconds = 0.0
     if making.large:
         pictures = lab.StickerWorld("train", object_size=LARGE).tensors()
