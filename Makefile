@@ -6,7 +6,7 @@ BIN = .venv/bin
 MADE = .venv/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test serve bench lab pins clean
+.PHONY: help env book test serve bench lab study pins clean
 .DELETE_ON_ERROR:
 
 help: ## list these commands
@@ -43,12 +43,17 @@ bench: $(MADE) ## measure what a map costs, next to other libraries, and what a 
 lab: $(MADE) ## train the lab networks whose weights in camlib/weights are missing or stale
 	$(BIN)/python -m camlib.recipes
 
+# Hours, and resumable: what is in build/study is not made again.
+study: $(MADE) ## train the lab networks with other seeds and measure them, into camlib/results
+	$(BIN)/python study/seeds.py
+	$(BIN)/python study/localization.py
+
 pins: $(MADE) ## write requirements.txt and environment.yml from requirements.in
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 		--no-emit-index-url --output-file requirements.txt requirements.in
 	{ sed '/# make pins/q' environment.yml; sed 's/^/    - /' requirements.txt; } > environment.yml.new
 	mv environment.yml.new environment.yml
 
-clean: ## remove everything built; .venv stays
-	rm -rf _build build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+clean: ## remove everything built; .venv and trainings in progress (build/lab, build/study) stay
+	rm -rf _build build/lib build/bdist* *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -path ./.venv -prune -o -name __pycache__ -exec rm -rf {} +
