@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from camlib import boxes, cam, metrics
 from camlib.cam import CamResult
-from camlib.lab import StickerWorld
+from camlib.lab import CLASSES, StickerWorld
 from camlib.training import normalise
 
 TOP = 5
@@ -70,6 +70,9 @@ def map_split(
 
     Returns:
         CamResult(logits (n, C), classes (n, top + 1), maps (n, top + 1, H, W)).
+
+    Raises:
+        ValueError: if the network is in training mode, or what `method` raises.
     """
     parts = []
     chunks = zip(
@@ -77,6 +80,13 @@ def map_split(
     )
     for images, labels in chunks:
         inputs = normalise(images, network)
+        if method is cam.class_activation_maps:  # maps of all classes cost no second forward pass
+            every = torch.arange(len(CLASSES)).expand(len(images), -1)
+            logits, _, maps = method(network, inputs, every, **options)
+            classes = torch.cat([logits.topk(top, dim=1).indices, labels[:, None]], dim=1)
+            own = maps[torch.arange(len(maps))[:, None], classes]
+            parts.append(CamResult(logits, classes, own))
+            continue
         with torch.no_grad():
             best = network(inputs).topk(top, dim=1).indices
         classes = torch.cat([best, labels[:, None]], dim=1)
@@ -97,7 +107,15 @@ def localization_errors(
 
     Returns:
         "top-1", "top-5" and "GT-known": (n,) each, 1 for a miss.
+
+    Raises:
+        ValueError: if the maps are not those of `TOP` classes and the true one.
     """
+    if found.classes.shape[1] != TOP + 1:
+        raise ValueError(
+            f"localization_errors: got maps of {found.classes.shape[1]} classes for each picture, "
+            f"expected {TOP + 1}, the first {TOP} and the true one: map_split(..., top={TOP})"
+        )
     guesses = boxes.boxes_from_maps(cam.upsample(found.maps, size), threshold)
     columns = {"top-1": slice(0, 1), "top-5": slice(0, TOP), "GT-known": slice(-1, None)}
     return {
