@@ -1050,3 +1050,180 @@ def kept_tensors(answer: Any, original: nn.Module, form: nn.Module) -> Verdict:
     }
     _compare(set(given), truth, slips, operator.eq)
     return _right(f"{len(truth)} tensors are the original's, {len(everything - truth)} are new.")
+
+
+# Chapter 7: localization without boxes
+
+
+@_check
+def ilsvrc_missed(function: Any) -> Verdict:
+    """A function (classes, guesses, target) -> whether one picture is missed by ILSVRC's rule."""
+    spots = {
+        "on": [0, 0, 10, 10],  # where the picture's object is
+        "half": [0, 0, 10, 5],
+        "less": [0, 0, 10, 4],
+        "far": [50, 50, 60, 60],
+        "other": [20, 20, 30, 30],  # where an object of another class is
+        "nowhere": [0, 0, 0, 0],
+    }
+
+    def missed(guesses: str, own: str) -> float:
+        pairs = [guess.split("@") for guess in guesses.split()]
+        places = [spots[place] for place in (*own.split(), "other")]
+        target = {
+            "label": 3,
+            "labels": torch.tensor([3] * (len(places) - 1) + [5]),
+            "boxes": torch.tensor(places).float(),
+        }
+        classes = torch.tensor([int(c) for c, _ in pairs])
+        found = _result(function, classes, torch.tensor([spots[p] for _, p in pairs]), target)
+        found = float(found) if isinstance(found, bool) else found
+        return _number(found, "your function gives", "1 for a miss, 0 for a hit")
+
+    plain = missed("3@on", "on"), missed("3@far", "on")
+    slips = {
+        "1 is a miss and 0 a hit; yours are the other way round.": plain == (1, 0),
+        "a guess of the right class on the object should give 0, one far from it 1.": plain
+        != (0, 1),
+    }
+    cases = {
+        "a box of another class on the object counts: compare the classes.": ("5@on", "on", 1),
+        "a box on an object of another class counts: take those of the label.": (
+            "3@other",
+            "on",
+            1,
+        ),
+        "only the first guess is looked at.": ("5@on 3@far 3@on", "on", 0),
+        "class and box have to be right in the same guess.": ("3@far 5@on", "on", 1),
+        "only the first instance is looked at: any of the class will do.": ("3@on", "far on", 0),
+        "the IoU is averaged over the instances: one good one is enough.": ("3@on", "on far", 0),
+        "an IoU of exactly 0.5 is enough.": ("3@half", "on", 0),
+        "an IoU below 0.5 is not enough.": ("3@less", "on", 1),
+        "the empty box (0, 0, 0, 0) overlaps nothing.": ("3@nowhere", "on", 1),
+    }
+    _refuse(None, slips)
+    for sentence, (guesses, own, truth) in cases.items():
+        _refuse(None, {sentence: missed(guesses, own) != truth})
+    return _right("class and box of one guess, any instance, and 0.5 included.")
+
+
+@_check
+def centre_box(function: Any) -> Verdict:
+    """A function (width, height, share) -> centred box with that share of a picture's area."""
+    cases = ((96, 96, 0.25), (400, 300, 0.36), (300, 400, 0.81))
+    given = []
+    for case in cases:
+        box = _result(function, *case)
+        if not isinstance(box, Tensor):
+            try:
+                box = torch.tensor([float(v) for v in box])
+            except (TypeError, ValueError, RuntimeError):
+                raise _NotYet("expected four numbers, (x0, y0, x1, y1).") from None
+        _expect_shape(_tensor(box), (4,), "your box has shape")
+        given.append(_tensor(box))
+
+    def boxed(side: Any = math.sqrt, edge: Any = None, at: float = 0.5) -> Tensor:
+        rows = []
+        for width, height, share in cases:
+            pair = (width, height) if edge is None else (edge(width, height),) * 2
+            a, b = (length * side(share) for length in pair)
+            x, y = (width - a) * at, (height - b) * at
+            rows.append([x, y, x + a, y + b])
+        return torch.tensor(rows).double()
+
+    truth = boxed()
+    x0, y0, x1, y1 = truth.T
+    slips = {
+        "each side has the given share, so that the area has its square: take the root.": boxed(
+            float
+        ),
+        "this is x, y, width, height: give (x0, y0, x1, y1).": torch.stack(
+            [x0, y0, x1 - x0, y1 - y0], dim=1
+        ),
+        "width and height are swapped: x goes with the width.": truth[:, [1, 0, 3, 2]],
+        "the box starts in the corner: leave the same margin on all sides.": boxed(at=0),
+        "the box is square: give it the picture's proportions.": [
+            boxed(edge=edge) for edge in (min, max, lambda w, h: (w * h) ** 0.5)
+        ],
+        "the area outside has the share: the box should.": boxed(lambda s: (1 - s) ** 0.5),
+        f"for width, height and share {cases[1]} your box is "
+        f"{[round(v) for v in given[1].tolist()]}: check its centre and its area.": True,
+    }
+    _compare(torch.stack(given), truth, slips, _within(1))
+    return _right("a quarter of the area is half of each side.")
+
+
+@_check
+def two_boxes_each(function: Any) -> Verdict:
+    """A function (classes, tight, loose) of three classes and their boxes -> five guesses."""
+    classes = torch.tensor([4, 9, 2])
+    tight = torch.tensor([[5, 5, 9, 9], [2, 3, 4, 6], [7, 1, 8, 3]])
+    loose = tight + torch.tensor([-2, -1, 3, 2])
+    try:
+        of, found = _result(function, classes, tight, loose)
+        labels = _tensor(torch.as_tensor(of)).flatten().tolist()
+        rows = _tensor(torch.as_tensor(found)).reshape(len(labels), 4).tolist()
+    except (TypeError, ValueError, RuntimeError):
+        raise _NotYet("expected classes (5,) and boxes (5, 4), as many of each.") from None
+
+    def guesses(*kinds: tuple[int, Tensor], shift: int = 0) -> list[Any]:
+        pairs = [(classes[i].item(), kind[(i + shift) % 3].tolist()) for i, kind in kinds]
+        return sorted((float(c), [float(v) for v in box]) for c, box in pairs)
+
+    given = sorted(zip(labels, rows, strict=True))
+    both = [(i, kind) for i in range(3) for kind in (tight, loose)]
+    asked = [*both[:4], (2, loose)]
+    slips = {
+        "six guesses: the third class gets one box.": guesses(*both),
+        "the third class gets its tight box: it should be the loose one.": guesses(*both[:5]),
+        "the first and the second class get one box each: five guesses leave room for two.": (
+            len(given) < 5
+        ),
+        "the second class gets no second box: two for the first, two for the second.": (
+            labels.count(9.0) == 1
+        ),
+        "one guess stands there twice: a tight and a loose box were asked.": any(
+            given.count(g) > 1 for g in given
+        ),
+        "the boxes are right, and stand with other classes than their own.": sorted(rows)
+        == sorted(box for _, box in guesses(*asked)),
+        "each guess is one of the three classes with one of its two boxes.": True,
+    }
+    _compare(given, guesses(*asked), slips, operator.eq)
+    return _right("two guesses for the box of each likely class, one for the third.")
+
+
+@_check
+def error_parts(function: Any) -> Verdict:
+    """A function (answers, labels, ious) -> shares with a wrong class; right class, wrong box."""
+    answers = torch.tensor([0, 1, 2, 3, 4, 0, 1, 2, 3, 4])
+    labels = torch.tensor([0, 1, 2, 3, 4, 0, 1, 2, 0, 1])
+    ious = torch.tensor([0.9, 0.8, 0.3, 0.5, 0.7, 0.1, 0.6, 0.0, 0.2, 0.75])
+    try:
+        first, second = _result(function, answers, labels, ious)
+    except (TypeError, ValueError):
+        raise _NotYet("expected two shares, (wrong class, right class and wrong box).") from None
+    given = torch.tensor([_number(v, "one of the two is", "two shares") for v in (first, second)])
+    wrong, apart = answers != labels, ious < 0.5
+
+    def shares(*masks: Tensor) -> Tensor:
+        return torch.stack([mask.double().mean() for mask in masks])
+
+    truth = shares(wrong, ~wrong & apart)
+    slips = {
+        "the two are swapped.": truth.flip(0),
+        "these are counts: divide by the number of pictures.": 10 * truth,
+        "these are in per cent: give shares, from 0 to 1.": 100 * truth,
+        "pictures with a wrong class and a wrong box are in both parts, and count twice.": shares(
+            wrong, apart
+        ),
+        "the second part is taken of the pictures with the right class: take it of all, or the "
+        "two do not add up.": torch.stack([truth[0], truth[1] / (~wrong).double().mean()]),
+        "an IoU of exactly 0.5 is enough, and no mistake.": shares(wrong, ~wrong & (ious <= 0.5)),
+        "the second part is that of good boxes.": shares(wrong, ~wrong & ~apart),
+        "the first part is that of right classes.": bool(abs(given[0] - 0.8) < 1e-6),
+        f"together they should be the top-1 localization error, {truth.sum():.1f} here; yours are "
+        f"{given.sum():.2f}.": True,
+    }
+    _compare(given.double(), truth, slips)
+    return _right("wrong class, or right class and wrong box: nothing is in both.")
