@@ -1,0 +1,271 @@
+"""The self-checks of the chapter on localization without boxes: right answers pass, and every
+sentence they can say is provoked by a wrong answer."""
+
+import numpy as np
+import pytest
+import torch
+from torchvision.ops import box_iou
+
+from camlib import boxes, check, metrics
+
+GARBAGE = [None, "map", 3, [1, 2], {}, object(), float("nan"), torch.zeros(0), torch.tensor(True)]
+CHECKS = [check.ilsvrc_missed, check.centre_box, check.two_boxes_each, check.error_parts]
+
+
+def rejected(verdict, *words):
+    assert isinstance(verdict, check.Verdict)
+    assert not verdict.ok, verdict
+    assert all(word in verdict.message for word in words), verdict.message
+    assert repr(verdict).startswith("Not yet: ")
+
+
+def raising(*_):
+    raise RuntimeError("shape mismatch")
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("checked", CHECKS)
+def test_garbage_gets_a_verdict_as_answer_and_as_what_a_function_gives(checked, garbage):
+    rejected(checked(garbage), "expected your function itself")
+    rejected(checked(lambda *_: garbage))
+    rejected(checked(lambda *_: (garbage, garbage)))
+
+
+@pytest.mark.parametrize("checked", CHECKS)
+def test_what_keeps_a_function_from_an_answer(checked):
+    rejected(checked(...), "still `...`")
+    rejected(checked(raising), "stopped with RuntimeError: shape mismatch")
+    rejected(checked(lambda: 1), "stopped with TypeError")
+    rejected(checked(lambda *_: None), "`return` missing")
+    rejected(checked(lambda *_: ...), "still gives `...`")
+
+
+# The rule of ILSVRC
+
+
+def rule(classes, guesses, target, *, by_class=True, by_label=True, over=torch.any, least=0.5):
+    own = target["boxes"][target["labels"] == target["label"]] if by_label else target["boxes"]
+    tried = guesses[classes == target["label"]] if by_class else guesses
+    if not len(tried):
+        return 1
+    good = box_iou(tried.float(), own).nan_to_num(0) >= least
+    return int(not over(good, dim=1).any())
+
+
+def by_metrics(classes, guesses, target):
+    return metrics.localization_error(classes[None], guesses[None].float(), [target])[0]
+
+
+def strict(classes, guesses, target):
+    return rule(classes, guesses, target, least=0.5001)
+
+
+def first_guess(classes, guesses, target):
+    return rule(classes[:1], guesses[:1], target)
+
+
+def class_anywhere(classes, guesses, target):
+    return max(int(3 not in classes.tolist()), rule(classes, guesses, target, by_class=False))
+
+
+def mean_iou(classes, guesses, target):
+    own = target["boxes"][target["labels"] == target["label"]]
+    tried = guesses[classes == target["label"]].float()
+    return int(not len(tried) or not (box_iou(tried, own).mean(dim=1) >= 0.5).any())
+
+
+def empty_is_a_hit(classes, guesses, target):
+    return int(rule(classes, guesses, target) and bool(guesses.any()))
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        rule,
+        by_metrics,
+        lambda *a: bool(rule(*a)),
+        lambda *a: torch.tensor(rule(*a)),
+        lambda *a: np.float32(rule(*a)),
+        lambda *a: np.bool_(rule(*a)),
+    ],
+)
+def test_rule_accepts_what_is_right(right):
+    assert check.ilsvrc_missed(right).ok
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda *a: 1 - rule(*a), "other way round"),
+        (lambda *_: 0, "one far from it 1"),
+        (lambda *a: rule(*a, least=0.95) and 0.5, "one far from it 1"),
+        (lambda *a: rule(*a, by_class=False), "compare the classes"),
+        (lambda *a: rule(*a, by_label=False), "take those of the label"),
+        (first_guess, "only the first guess"),
+        (class_anywhere, "in the same guess"),
+        (
+            lambda c, g, t: rule(c, g, {**t, "boxes": t["boxes"][:1], "labels": torch.tensor([3])}),
+            "only the first instance",
+        ),
+        (lambda *a: rule(*a, over=torch.all), "every instance is asked for"),
+        (mean_iou, "or their mean"),
+        (strict, "exactly 0.5"),
+        (lambda *a: rule(*a, least=0.4), "below 0.5"),
+        (empty_is_a_hit, "overlaps nothing"),
+        (lambda *a: "miss", "gives str, expected 1 for a miss"),
+        (lambda c, g, t: boxes.iou(g.float(), t["boxes"]), "expected 1 for a miss"),
+    ],
+)
+def test_rule_says_what_is_wrong(wrong, words):
+    rejected(check.ilsvrc_missed(wrong), words)
+
+
+# A centred box
+
+
+def centred(width, height, share, side=None):
+    side = share**0.5 if side is None else side
+    w, h = width * side, height * side
+    return [(width - w) / 2, (height - h) / 2, (width + w) / 2, (height + h) / 2]
+
+
+def square(edge):
+    def box(width, height, share):
+        half = edge(width, height) * share**0.5 / 2
+        x, y = width / 2, height / 2
+        return [x - half, y - half, x + half, y + half]
+
+    return box
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        centred,
+        lambda *a: tuple(round(v) for v in centred(*a)),
+        lambda *a: torch.tensor(centred(*a)),
+        lambda *a: torch.tensor(centred(*a)).int(),
+        lambda *a: np.array(centred(*a)),
+    ],
+)
+def test_centre_box_accepts_what_is_right(right):
+    assert check.centre_box(right).ok
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda w, h, s: centred(w, h, s, side=s), "take the root"),
+        (lambda *a: [(b := centred(*a))[0], b[1], b[2] - b[0], b[3] - b[1]], "x, y, width, height"),
+        (lambda w, h, s: centred(h, w, s), "x goes with the width"),
+        (lambda w, h, s: [0, 0, w * s**0.5, h * s**0.5], "starts in the corner"),
+        (square(min), "box is square"),
+        (square(max), "box is square"),
+        (square(lambda w, h: (w * h) ** 0.5), "box is square"),
+        (lambda w, h, s: centred(w, h, 1 - s), "area outside"),
+        (lambda *a: [v + 3 for v in centred(*a)], "check its centre and its area"),
+        (lambda *_: ["a", 0, 1, 1], "expected four numbers"),
+        (lambda *_: 0.5, "expected four numbers"),
+        (lambda *_: torch.zeros(2, 4), "shape (2, 4)"),
+        (lambda *_: [0, 0, float("inf"), 1], "not finite"),
+    ],
+)
+def test_centre_box_says_what_is_wrong(wrong, words):
+    rejected(check.centre_box(wrong), words)
+
+
+# Five guesses
+
+
+def five(classes, tight, loose, order=(0, 0, 1, 1, 2), kinds="tltll"):
+    found = torch.stack([{"t": tight, "l": loose}[k][i] for i, k in zip(order, kinds, strict=True)])
+    return classes[list(order)], found
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        five,
+        lambda *a: five(*a, order=(2, 1, 0, 1, 0), kinds="lltt" + "l"),
+        lambda *a: tuple(part.tolist() for part in five(*a)),
+        lambda *a: tuple(part.double() for part in five(*a)),
+        lambda *a: tuple(part.numpy() for part in five(*a)),
+    ],
+)
+def test_five_guesses_accepts_what_is_right(right):
+    assert check.two_boxes_each(right).ok
+
+
+def test_five_guesses_agrees_with_camlib():
+    maps = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    classes = torch.tensor([[4, 9, 2]])
+    tight, loose = (boxes.boxes_from_maps(maps, share) for share in (0.7, 0.3))
+    theirs = boxes.five_guesses(classes, maps, 0.7, 0.3)
+    ours = five(classes[0], tight[0], loose[0])
+    assert all(torch.equal(a[0], b) for a, b in zip(theirs, ours, strict=True))
+
+
+def each_of(order, kinds):
+    return lambda *a: five(*a, order=order, kinds=kinds)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (each_of((0, 0, 1, 1, 2, 2), "tltltl"), "six guesses"),
+        (each_of((0, 0, 1, 1, 2), "tltlt"), "should be the loose one"),
+        (each_of((0, 1, 2), "ttl"), "leave room for two"),
+        (each_of((0, 0, 1, 2, 2), "tltlt"), "no second box"),
+        (each_of((0, 0, 1, 1, 2), "ttttl"), "stands there twice"),
+        (lambda c, t, lo: (c[[1, 1, 0, 0, 2]], five(c, t, lo)[1]), "other classes than their own"),
+        (lambda c, t, lo: (five(c, t, lo)[0], five(c, t, lo)[1] + 1), "with one of its two boxes"),
+        (lambda c, t, lo: five(c, t, lo)[0], "expected classes (5,) and boxes (5, 4)"),
+        (lambda c, t, lo: (five(c, t, lo)[0], t), "expected classes (5,) and boxes (5, 4)"),
+        (lambda *_: ("a", "b"), "expected classes (5,) and boxes (5, 4)"),
+        (lambda c, t, lo: (five(c, t, lo)[0], five(c, t, lo)[1] / 0.0), "not finite"),
+    ],
+)
+def test_five_guesses_says_what_is_wrong(wrong, words):
+    rejected(check.two_boxes_each(wrong), words)
+
+
+# The parts of the error
+
+
+def parts(answers, labels, ious, least=0.5):
+    wrong = answers != labels
+    return wrong.double().mean(), (~wrong & (ious < least)).double().mean()
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        parts,
+        lambda *a: torch.stack(parts(*a)),
+        lambda *a: [float(v) for v in parts(*a)],
+        lambda *a: np.array([float(v) for v in parts(*a)]),
+    ],
+)
+def test_error_parts_accepts_what_is_right(right):
+    assert check.error_parts(right).ok
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda *a: parts(*a)[::-1], "swapped"),
+        (lambda *a: [10 * v for v in parts(*a)], "are counts"),
+        (lambda *a: [100 * v for v in parts(*a)], "per cent"),
+        (lambda a, b, i: ((a != b).double().mean(), (i < 0.5).double().mean()), "count twice"),
+        (lambda *a: (parts(*a)[0], parts(*a)[1] / (1 - parts(*a)[0])), "take it of all"),
+        (lambda *a: parts(*a, least=0.5001), "exactly 0.5"),
+        (lambda *a: (parts(*a)[0], 1 - sum(parts(*a))), "that of good boxes"),
+        (lambda *a: (1 - parts(*a)[0], parts(*a)[1]), "that of right classes"),
+        (lambda *a: (parts(*a)[0], 0.35), "together they should be the top-1"),
+        (lambda *a: sum(parts(*a)), "expected two shares"),
+        (lambda *a: (*parts(*a), 1), "expected two shares"),
+        (lambda *a: ("few", "many"), "one of the two is str"),
+    ],
+)
+def test_error_parts_says_what_is_wrong(wrong, words):
+    rejected(check.error_parts(wrong), words)
