@@ -25,11 +25,11 @@ def box_from_map(heatmap: Tensor, threshold: float = 0.2) -> Tensor:
         ValueError: if no value is above zero: then no place speaks for the class. Also for a
             map that is not (H, W) or not finite, and for another threshold.
     """
-    if heatmap.ndim != 2 or not heatmap.numel():
+    if heatmap.ndim != 2:
         raise ValueError(
             f"box_from_map: got a map of shape {tuple(heatmap.shape)}, expected one map (H, W)"
         )
-    box = boxes_from_maps(heatmap, threshold)
+    box = _boxes("box_from_map", heatmap, threshold)
     if not box.any():
         raise ValueError(
             f"box_from_map: no value of the map is above zero (its maximum is {heatmap.max():.3g}),"
@@ -53,22 +53,40 @@ def boxes_from_maps(maps: Tensor, threshold: float = 0.2) -> Tensor:
     Raises:
         ValueError: for maps of another shape or not finite, and for another threshold.
     """
+    return _boxes("boxes_from_maps", maps, threshold)
+
+
+def above(caller: str, maps: Tensor, threshold: float) -> Tensor:
+    """Which pixels are above a share of their map's maximum; none of a map with no positive value.
+
+    Args:
+        caller: the function that the reader called, for the errors.
+        maps: (..., H, W).
+        threshold: share of each map's maximum.
+
+    Returns:
+        bool (..., H, W).
+
+    Raises:
+        ValueError: for maps of another shape or not finite, and for another threshold.
+    """
     if maps.ndim < 2 or not maps.numel():
-        raise ValueError(
-            f"boxes_from_maps: got maps of shape {tuple(maps.shape)}, expected (..., H, W)"
-        )
+        raise ValueError(f"{caller}: got maps of shape {tuple(maps.shape)}, expected (..., H, W)")
     if not 0 <= threshold < 1:
         raise ValueError(
-            f"box_from_map: threshold is {threshold}, expected a share of the maximum, 0 <= "
+            f"{caller}: threshold is {threshold}, expected a share of the maximum, 0 <= "
             "threshold < 1 (the paper's 20 % is 0.2)"
         )
     if not maps.isfinite().all():
-        raise ValueError("box_from_map: the map has values that are not finite (NaN or infinite)")
-    flat = maps.detach().reshape(-1, *maps.shape[-2:])
-    maxima = flat.amax(dim=(1, 2), keepdim=True)
+        raise ValueError(f"{caller}: a map has values that are not finite (NaN or infinite)")
+    maxima = maps.amax(dim=(-2, -1), keepdim=True)
     # The maximum is always above, also where a threshold next to 1 times it rounds up to it.
-    above = ((flat > threshold * maxima) | (flat == maxima)) & (maxima > 0)
-    boxes = [_around_largest(mask) for mask in above.cpu().numpy().astype(np.uint8)]
+    return ((maps > threshold * maxima) | (maps == maxima)) & (maxima > 0)
+
+
+def _boxes(caller: str, maps: Tensor, threshold: float) -> Tensor:
+    masks = above(caller, maps, threshold).reshape(-1, *maps.shape[-2:]).cpu().numpy()
+    boxes = [_around_largest(mask) for mask in masks.astype(np.uint8)]
     return torch.tensor(boxes).reshape(*maps.shape[:-2], 4)
 
 
@@ -97,9 +115,10 @@ def five_guesses(
         Classes (n, 5) and boxes (n, 5, 4), as `metrics.localization_error` takes them.
 
     Raises:
-        ValueError: if the shapes do not fit, or loose is not below tight.
+        ValueError: if the shapes do not fit, loose is not below tight, or as `boxes_from_maps`.
     """
-    if classes.ndim != 2 or classes.shape[1] != 3 or maps.shape[:2] != classes.shape:
+    n = len(classes)
+    if classes.shape != (n, 3) or maps.ndim != 4 or maps.shape[:2] != (n, 3):
         raise ValueError(
             f"five_guesses: got classes {tuple(classes.shape)} and maps {tuple(maps.shape)}, "
             "expected (n, 3) and (n, 3, H, W)"
@@ -109,8 +128,8 @@ def five_guesses(
             f"five_guesses: tight is {tight} and loose {loose}, expected loose < tight: a box "
             "around fewer of the highest values is tighter"
         )
-    small = boxes_from_maps(maps[:, :2], tight)
-    large = boxes_from_maps(maps, loose)
+    small = _boxes("five_guesses", maps[:, :2], tight)
+    large = _boxes("five_guesses", maps, loose)
     boxes = torch.stack([small[:, 0], large[:, 0], small[:, 1], large[:, 1], large[:, 2]], dim=1)
     return classes[:, [0, 0, 1, 1, 2]], boxes
 

@@ -80,6 +80,8 @@ def map_split(
     )
     for images, labels in chunks:
         inputs = normalise(images, network)
+        # In training mode a pass for the best classes would change batch norm's averages.
+        cam.expect_ready("map_split", network, inputs)
         if method is cam.class_activation_maps:  # maps of all classes cost no second forward pass
             every = torch.arange(len(CLASSES)).expand(len(images), -1)
             logits, _, maps = method(network, inputs, every, **options)

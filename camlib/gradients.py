@@ -34,7 +34,8 @@ def backprop_saliency(
     with torch.inference_mode(False), torch.enable_grad():
         # A copy of its own: the caller's images may belong to another graph, or to none.
         pixels = images.detach().clone().requires_grad_()
-        logits = network(pixels)
+        # Another copy for the network, whose first layer may overwrite what it gets.
+        logits = network(pixels.clone())
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"backprop_saliency: {name} gives {shape}, expected logits (N, C)")

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from camlib.boxes import above
+
 
 class Interval(NamedTuple):
     """A mean over images, and the range that a new draw of images would leave it in."""
@@ -130,12 +132,13 @@ def localization_error(
             f"localization_error: got classes {tuple(classes.shape)}, boxes "
             f"{tuple(guesses.shape)} and {n} targets, expected (n, G), (n, G, 4) and n"
         )
+    classes, guesses = classes.cpu(), guesses.cpu()
     missed = torch.ones(n, dtype=torch.float64)
     for i, target in enumerate(targets):
         own = target["boxes"][target["labels"] == target["label"]].double()
         tried = guesses[i][classes[i] == target["label"]].double()
         tried = tried[(tried[:, 2:] > tried[:, :2]).all(dim=1)]
-        if len(tried) and bool((box_iou(tried.cpu(), own) >= overlap).any()):
+        if len(tried) and bool((box_iou(tried, own) >= overlap).any()):
             missed[i] = 0
     return missed
 
@@ -166,15 +169,22 @@ def level_ious(
         (n, 255), float32: column v is the cut above v / 255 of the way from minimum to maximum.
 
     Raises:
-        ValueError: if the shapes do not fit or a value is not finite.
+        ValueError: if the shapes do not fit, an image has no box, or a value is not finite.
     """
     if maps.ndim != 3 or len(maps) != len(boxes) or not maps.numel():
         raise ValueError(
             f"level_ious: got maps {tuple(maps.shape)} and boxes for {len(boxes)} images, expected "
             "(n, H, W) and n"
         )
+    for i, true in enumerate(boxes):
+        if true.ndim != 2 or true.shape[1] != 4 or not len(true):
+            raise ValueError(
+                f"level_ious: got boxes of shape {tuple(true.shape)} for image {i}, expected "
+                "(m, 4) with at least one box"
+            )
     if contours not in ("largest", "all"):
         raise ValueError(f'level_ious: contours is {contours!r}, expected "largest" or "all"')
+    _expect_finite("level_ious", maps)
     found = np.zeros((len(maps), LEVELS), dtype=np.float32)
     for row, heatmap, true in zip(found, _min_max(maps), boxes, strict=True):
         cut = (heatmap * 255).astype(np.uint8)
@@ -187,9 +197,12 @@ def level_ious(
     return torch.from_numpy(found)
 
 
-def _min_max(maps: Tensor) -> Iterator[NDArray[np.float64]]:
+def _expect_finite(caller: str, maps: Tensor) -> None:
     if not bool(maps.isfinite().all()):
-        raise ValueError("the maps have values that are not finite (NaN or infinite)")
+        raise ValueError(f"{caller}: a map has values that are not finite (NaN or infinite)")
+
+
+def _min_max(maps: Tensor) -> Iterator[NDArray[np.float64]]:
     for heatmap in maps.detach().cpu().double().numpy():
         heatmap = heatmap - heatmap.min()
         yield heatmap / (heatmap.max() or 1.0)  # a constant map is zero everywhere
@@ -283,16 +296,16 @@ def extent(maps: Tensor, masks: Tensor, shares: Sequence[float]) -> tuple[Tensor
         nothing: both are 0.
 
     Raises:
-        ValueError: if the shapes do not fit, or a mask is empty.
+        ValueError: if the shapes do not fit, a value is not finite, a share is out of range, or a
+            mask is empty.
     """
     _expect_masks("extent", maps, masks)
     if not bool(masks.flatten(1).any(dim=1).all()):
         raise ValueError("extent: a mask has no true pixel, so there is no object to cover")
-    flat, inside = maps.flatten(1).double(), masks.flatten(1)
-    maxima = flat.amax(dim=1, keepdim=True)
+    inside = masks.flatten(1)
     recall, precision = [], []
     for share in shares:
-        kept = (flat > share * maxima) & (maxima > 0)
+        kept = above("extent", maps, share).flatten(1)
         both = (kept & inside).sum(dim=1).double()
         recall.append(both / inside.sum(dim=1))
         precision.append(both / kept.sum(dim=1).clamp(min=1))
@@ -305,6 +318,7 @@ def _expect_masks(caller: str, maps: Tensor, masks: Tensor) -> None:
             f"{caller}: got maps {tuple(maps.shape)} and masks {masks.dtype} {tuple(masks.shape)}, "
             "expected (n, H, W) and torch.bool (n, H, W)"
         )
+    _expect_finite(caller, maps)
 
 
 def pointing_game(maps: Tensor, masks: Tensor, tolerance: float = 0.0) -> Tensor:
@@ -322,13 +336,14 @@ def pointing_game(maps: Tensor, masks: Tensor, tolerance: float = 0.0) -> Tensor
         (n,) of 0 and 1, float64: 1 is a hit.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not fit or a value is not finite.
     """
     _expect_masks("pointing_game", maps, masks)
     hits = []
-    for heatmap, mask in zip(maps, masks, strict=True):
-        highest = (heatmap == heatmap.max()).nonzero().double()
-        on = mask.nonzero().double()
-        near = len(on) > 0 and torch.cdist(highest, on).amin(dim=1).max() <= tolerance
-        hits.append(float(near))
+    for heatmap, mask in zip(maps.cpu(), masks.cpu().numpy(), strict=True):
+        off = (~mask).astype(np.uint8)
+        # Of each pixel from the nearest one of the object, exact.
+        distance = cv2.distanceTransform(off, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        farthest = distance[(heatmap == heatmap.max()).numpy()].max()
+        hits.append(float(mask.any() and farthest <= tolerance))
     return torch.tensor(hits, dtype=torch.float64)
