@@ -1226,3 +1226,162 @@ def error_parts(function: Any) -> Verdict:
     }
     _compare(given.double(), truth, slips)
     return _right("wrong class, or right class and wrong box: nothing is in both.")
+
+
+# Chapter 8: average or maximum?
+
+
+@_check
+def maximum_gradient(function: Any) -> Verdict:
+    """A function (features (K, H, W), gradient (K,) by the pooled channels) -> (K, H, W)."""
+    randn = _randn(12)
+    features, above = randn(5, 3, 4).relu() + 0.1 * randn(5, 3, 4).abs(), randn(5)
+    given = _tensor(_result(function, features, above))
+    _expect_shape(given, (5, 3, 4), "for features (5, 3, 4) your answer has shape")
+    at, push = features.flatten(1).argmax(1), above[:, None, None].expand(5, 3, 4)
+    one = functional.one_hot(at, 12).reshape(5, 3, 4)
+    first = features == features.max()
+    slips = {
+        "that is global average pooling's: every place gets the same.": push / 12,
+        "every place gets it all, and only that of the maximum should.": push,
+        "a 1 at the maximum: the chain rule multiplies by the gradient that comes in.": one,
+        "the maximum's value comes in: its derivative is 1.": [
+            one * features,
+            one * features * push,
+        ],
+        "only one channel gets a gradient: each has a maximum of its own.": first * push,
+        "each channel has its gradient, at another place than its maximum: a flat index is "
+        "y * W + x.": _same(given.sum((1, 2)), above),
+        "zero but at each channel's maximum; there, the gradient that comes in.": True,
+    }
+    _compare(given, one * push, slips)
+    return _right("one place for each channel.")
+
+
+@_check
+def coverage(function: Any) -> Verdict:
+    """A function (heatmap, mask, share) -> recall and precision of the cut."""
+    heatmap, mask = _randn(13)(8, 9) + 0.5, torch.arange(72).reshape(8, 9) % 9 > 4
+    heatmap[:2] = 0.0  # not above the threshold for a share of 0
+    shares, given = (0.0, 0.2, 0.4), []
+    for share in shares:
+        try:
+            pair = tuple(_result(function, heatmap, mask, share))
+        except TypeError:
+            pair = ()
+        if len(pair) != 2:
+            raise _NotYet("expected two numbers, (recall, precision).")
+        given.append([_number(v, "one of the two is", "two numbers") for v in pair])
+
+    def of(*cuts: Tensor, whole: Callable[..., list[Tensor]] = lambda cut: [mask, cut]) -> Tensor:
+        sums = [[(cut & mask).sum() / part.sum() for part in whole(cut)] for cut in cuts]
+        return torch.tensor(sums).double()
+
+    top, low = heatmap.max(), heatmap.min()
+    cuts = [heatmap > share * top for share in shares]
+    answer, truth = torch.tensor(given).double(), of(*cuts)
+    slips = {
+        "the two are swapped.": truth.flip(1),
+        "these are counts or per cent: give shares, from 0 to 1.": bool(answer.max() > 1),
+        "a pixel at the threshold is not kept, only those above.": of(
+            *(heatmap >= share * top for share in shares)
+        ),
+        "the threshold is a share of the maximum, not the share itself.": of(
+            *(heatmap > share for share in shares)
+        ),
+        "the threshold is a share of the maximum, not of the mean.": of(
+            *(heatmap > share * heatmap.mean() for share in shares)
+        ),
+        "the minimum was taken off first: the share counts from zero.": of(
+            *(heatmap > low + share * (top - low) for share in shares)
+        ),
+        "that is the IoU: recall divides by the object alone, precision by what is kept alone.": [
+            of(*cuts, whole=lambda cut: [mask | cut, mask | cut]),
+            of(*cuts, whole=lambda cut: [mask | cut, cut]),
+            of(*cuts, whole=lambda cut: [mask, mask | cut]),
+        ],
+        "recall is right, precision is not: divide by what is kept.": _same(
+            answer[:, 0], truth[:, 0]
+        ),
+        "precision is right, recall is not: divide by the object.": _same(
+            answer[:, 1], truth[:, 1]
+        ),
+    }
+    _compare(answer, truth, slips)
+    return _right("of the object, and of what is kept.")
+
+
+@_check
+def recall_given(function: Any) -> Verdict:
+    """A function (recall (n,), precision (n,), wanted) -> largest recall with that precision."""
+    recall = torch.tensor([0.6, 0.9, 0.2, 0.75, 1.0, 0.3])
+    precision = torch.tensor([0.75, 0.5, 0.7, 0.625, 0.25, 0.875])
+    wanted = torch.tensor([0.5, 0.55, 0.625, 0.85])  # two of them are met exactly
+    lead = "for six cuts and a precision of {:.3g} your function gives"
+    given = torch.tensor(
+        [_number(_result(function, recall, precision, w), lead.format(w)) for w in wanted.tolist()]
+    ).double()
+
+    def best(recall: Tensor, enough: Tensor) -> Tensor:
+        return torch.where(enough, recall, 0).amax(1).double()
+
+    enough = precision >= wanted[:, None]
+    least = torch.where(enough, recall, 2).amin(1)
+    nearest = recall[(precision - wanted[:, None]).abs().argmin(1)]
+    slips = {
+        "a precision of exactly what is wanted is enough.": best(
+            recall, precision > wanted[:, None]
+        ),
+        "that is the largest precision at such a recall: the two are swapped.": best(
+            precision, recall >= wanted[:, None]
+        ),
+        "that is the largest of all recalls: some of these cuts are not precise enough.": bool(
+            (given == recall.max()).all()
+        ),
+        "that is the recall of the cut with the nearest precision: it may lie below.": nearest,
+        "that is the smallest recall of those that are precise enough.": least,
+        "that is the first cut that is precise enough: they come in any order.": recall[
+            enough.int().argmax(1)
+        ],
+        "that is the recall of the most precise cut.": recall[5].expand(4),
+        "that is a number of the cut: its recall is asked.": bool((given >= 1).any()),
+        "of the cuts with at least this precision, take the largest recall.": True,
+    }
+    _compare(given, best(recall, enough), slips)
+    none = _number(_result(function, recall, precision, 0.95), lead.format(0.95))
+    if none != 0:
+        raise _NotYet(f"no cut has a precision of 0.95: expected 0, got {none:.3g}.")
+    return _right("also where a precision is met exactly, or by no cut.")
+
+
+@_check
+def soft_maximum(function: Any) -> Verdict:
+    """A function (features (N, K, H, W), r) -> log-sum-exp pooling (N, K)."""
+    features = 2 * _randn(14)(3, 5, 4, 6).double()
+    flat, lead = features.flatten(2), "for features (3, 5, 4, 6) your answer has shape"
+    for r in (1.0, 0.25, 3.0):
+        given = _tensor(_result(function, features, r))
+        _expect_shape(given, (3, 5), lead, ", one number for each channel of each image")
+        powers = (r * flat).exp()
+        truth = powers.mean(2).log() / r
+        slips = {
+            "the exponentials are added: take their mean, or r -> 0 is not the average.": (
+                powers.sum(2).log() / r
+            ),
+            "1 / r before the logarithm is missing.": powers.mean(2).log(),
+            "r inside the exponential is missing.": flat.exp().mean(2).log() / r,
+            "that is the average, whatever r is.": flat.mean(2),
+            "that is the maximum, whatever r is.": flat.amax(2),
+            "that is the soft minimum: a sign?": -(-r * flat).exp().mean(2).log() / r,
+            "it agrees for r = 1 and not for other r.": bool(r != 1),
+        }
+        _compare(given, truth, slips)
+    for r, limit, what in ((1e-3, flat.mean(2), "average"), (1e3, flat.amax(2), "maximum")):
+        result = _result(function, features, r)
+        if isinstance(result, Tensor) and not bool(result.isfinite().all()):
+            raise _NotYet(
+                f"exp overflows for r = {r:g}: torch.logsumexp takes the maximum out first."
+            )
+        if not bool((_tensor(result) - limit).abs().max() < 0.02):
+            raise _NotYet(f"for r = {r:g} it should be near the {what}, and is not.")
+    return _right("near the average for small r, near the maximum for large r.")
