@@ -189,11 +189,13 @@ def level_ious(
     for row, heatmap, true in zip(found, _min_max(maps), boxes, strict=True):
         cut = (heatmap * 255).astype(np.uint8)
         truth = np.asarray(true, dtype=np.float64) - (0, 0, 1, 1)  # their boxes include the end
-        levels = np.unique(cut)
+        levels = np.unique(cut)[: None if cut.max() < LEVELS else -1]
+        rectangles = [_contour_rectangles(cut, level, contours) for level in levels]
+        starts = np.cumsum([0, *map(len, rectangles[:-1])])
+        ious = _best_ious([one for of_level in rectangles for one in of_level], cut.shape, truth)
+        best = np.maximum.reduceat(ious, starts)
         # A cut between two levels of the map is that at the lower one.
-        for low, high in zip(levels, [*levels[1:], LEVELS], strict=True):
-            if low < LEVELS:
-                row[low:high] = _best_iou(_contour_boxes(cut, low, contours), truth)
+        row[:] = np.repeat(best, np.diff([*levels.tolist(), LEVELS]))
     return torch.from_numpy(found)
 
 
@@ -208,25 +210,27 @@ def _min_max(maps: Tensor) -> Iterator[NDArray[np.float64]]:
         yield heatmap / (heatmap.max() or 1.0)  # a constant map is zero everywhere
 
 
-def _contour_boxes(cut: NDArray[np.uint8], level: np.uint8, which: str) -> NDArray[np.float64]:
-    """Boxes of a mask's contours, (b, 4), last pixels included; of none, the first pixel's."""
-    mask = (cut > level).astype(np.uint8)
+def _contour_rectangles(cut: NDArray[np.uint8], level: int, which: str) -> list[Any]:
+    """(x, y, width, height) of the contours of what is above a level; of none, nothing's."""
+    _, mask = cv2.threshold(cut, float(level), 1, cv2.THRESH_BINARY)
     contours, _ = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
     if which == "largest" and len(contours) > 1:
         contours = [max(contours, key=cv2.contourArea)]
-    if not contours:
-        return np.zeros((1, 4))
-    x, y, width, height = np.array([cv2.boundingRect(c) for c in contours], dtype=np.float64).T
-    ends = np.minimum(x + width, cut.shape[1] - 1), np.minimum(y + height, cut.shape[0] - 1)
-    return np.stack([x, y, *ends], axis=1)
+    return [cv2.boundingRect(contour) for contour in contours] or [(0, 0, 0, 0)]
 
 
-def _best_iou(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> float:
-    a, b = boxes[:, None], others[None]
+def _best_ious(
+    rectangles: list[Any], shape: tuple[int, ...], truth: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Best IoU of each rectangle with the true boxes, as wsolevaluation counts pixels."""
+    x, y, width, height = np.array(rectangles, dtype=np.float64).T
+    ends = np.minimum(x + width, shape[1] - 1), np.minimum(y + height, shape[0] - 1)
+    a, b = np.stack([x, y, *ends], axis=1)[:, None], truth[None]
     size = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + 1
     overlap = size.clip(min=0).prod(axis=2)
     areas = [(box[..., 2:] - box[..., :2] + 1).prod(axis=2) for box in (a, b)]
-    return float((overlap / (areas[0] + areas[1] - overlap)).max())
+    best: NDArray[np.float64] = (overlap / (areas[0] + areas[1] - overlap)).max(axis=1)
+    return best
 
 
 def box_accuracy(ious: Tensor, overlap: float = 0.5) -> Tensor:
