@@ -35,9 +35,10 @@ serve: $(MADE) ## show the built book on http://localhost:8000 (another port: ma
 	@test -f _build/html/index.html || { echo "There is no book yet. Run: make book"; exit 1; }
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
-bench: $(MADE) ## measure what a map costs, next to other libraries, and what a training step costs
+bench: $(MADE) ## measure what a map, a training step and MaxBoxAccV2 cost, next to other ways
 	KINETO_LOG_LEVEL=99 $(BIN)/python bench/cam_cost.py # quiet: the profiler reports every start and stop
 	$(BIN)/python bench/training_cost.py
+	$(BIN)/python bench/box_metrics_cost.py
 
 # Those whose recipe or world has changed; all of them after `rm -r camlib/weights`.
 lab: $(MADE) ## train the lab networks whose weights in camlib/weights are missing or stale
