@@ -45,9 +45,11 @@ def rates(errors: dict[str, torch.Tensor]) -> dict[str, float]:
 
 def blurred(found: CamResult, sigma: int) -> CamResult:
     """Maps smoothed by a Gaussian cut at four standard deviations; as they are for 0."""
-    if sigma == 0:
-        return found
-    return found._replace(maps=gaussian_blur(found.maps, [8 * sigma + 1] * 2, [float(sigma)] * 2))
+    maps, reach = found.maps, 8 * sigma + 1
+    # Along rows, then along columns: the same as in one step, and much faster.
+    for kernel in ([reach, 1], [1, reach]) if sigma else ():
+        maps = gaussian_blur(maps, kernel, [float(sigma)] * 2)
+    return found._replace(maps=maps)
 
 
 def five_guesses(found: CamResult, pictures: Split, tight: float, loose: float) -> float:
