@@ -34,6 +34,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import tv_tensors
@@ -1050,6 +1051,236 @@ def kept_tensors(answer: Any, original: nn.Module, form: nn.Module) -> Verdict:
     }
     _compare(set(given), truth, slips, operator.eq)
     return _right(f"{len(truth)} tensors are the original's, {len(everything - truth)} are new.")
+
+
+# Chapter 6: from map to box
+
+
+def _several(answer: Any, lead: str, expected: str, count: int = 4) -> Tensor:
+    """Finite numbers, (count,), from a tensor, an array, a list or a tuple."""
+    values = None
+    with contextlib.suppress(Exception):  # whatever it is, it is no row of numbers then
+        values = answer.tolist() if hasattr(answer, "tolist") else answer
+    if not isinstance(values, tuple | list) or len(values) != count:
+        raise _NotYet(f"{lead} {type(answer).__name__}, expected {expected}.")
+    numbers = [_number(value, f"{lead} numbers with", expected) for value in values]
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def _four(answer: Any, lead: str) -> Tensor:
+    return _several(answer, lead, "four numbers, x0, y0, x1, y1")
+
+
+@_check
+def overlap_of_boxes(function: Any) -> Verdict:
+    """A function of two boxes (4,) -> their IoU, zero where they do not meet."""
+    pairs = torch.tensor(
+        [
+            [[2, 1, 6, 5], [4, 3, 9, 6]],
+            [[0, 0, 10, 10], [2, 3, 6, 8]],
+            [[1, 2, 5, 9], [1, 2, 5, 9]],
+            [[0, 0, 3, 3], [5, 6, 9, 8]],  # apart in x and in y
+            [[0, 0, 4, 4], [6, 1, 8, 3]],  # apart in x alone
+            [[0, 0, 4, 4], [4, 0, 8, 4]],  # side by side
+        ]
+    ).double()
+    given = [
+        _number(_result(function, a, b), "for two boxes your function gives") for a, b in pairs
+    ]
+    a, b = pairs.unbind(1)
+
+    def areas(boxes: Tensor, last: int = 0) -> Tensor:
+        return (boxes[:, 2:] - boxes[:, :2] + last).prod(1)
+
+    sides = torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])
+    both, total, around = sides.clamp(min=0).prod(1), areas(a) + areas(b), torch.cat([a, b], 1)
+    around = around[:, [0, 1, 4, 5]].minimum(around[:, [4, 5, 0, 1]])
+    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - around[:, :2]).prod(1)
+    one_more = (sides + 1).clamp(min=0).prod(1)
+    inclusive = one_more / (areas(a, 1) + areas(b, 1) - one_more)
+    raw = [sides.prod(1) / (total - sides.prod(1)), sides.prod(1) / (total - both)]
+    slips = {
+        "boxes that do not meet have no overlap, but yours multiplies negative sides: cut each "
+        "side off at zero first.": raw,
+        "the last row and column are counted in (+ 1); these boxes are half-open.": inclusive,
+        "the union holds the overlap once, A + B counts it twice.": both / total,
+        "that is twice the overlap over A + B (Dice), another measure.": 2 * both / total,
+        "divide by the union, not by the area of one box.": [
+            both / area for area in (areas(a), areas(b), areas(a).minimum(areas(b)))
+        ],
+        "divide by the union, not by the rectangle around both.": both / hull,
+        "the overlap is right, in pixels: divide it by the union.": both,
+        "that is the union minus the overlap, as a share: 1 - IoU.": 1 - both / (total - both),
+        "that is per cent: leave it a share of 1.": 100 * both / (total - both),
+    }
+    _compare(torch.tensor(given).double(), both / (total - both), slips)
+    return _right("also for boxes that do not meet, and for one inside the other.")
+
+
+@_check
+def box_of_mask(function: Any) -> Verdict:
+    """A function (bool (H, W)) -> the half-open box around its true pixels, zeros for none."""
+    mask = torch.zeros(3, 6, 9, dtype=torch.bool)
+    mask[0, 1:4, 4], mask[0, 3, 2:8], mask[1, 2, 5] = True, True, True
+    mask[2] = torch.eye(6, 9, dtype=torch.bool)
+    lead = "for a mask your function gives"
+    given = torch.cat([_four(_result(function, part), lead) for part in mask])
+    truth = torch.tensor([2, 1, 8, 4, 5, 2, 6, 3, 0, 0, 6, 6]).double()
+    ends = torch.tensor([0, 0, 1, 1]).double().repeat(3)
+    each = truth.view(3, 4)
+    slips = {
+        "the last row and column lie outside of your box: half-open boxes end one further.": truth
+        - ends,
+        "rows and columns are swapped: x counts columns.": [
+            (truth - last).view(3, 4)[:, [1, 0, 3, 2]].flatten() for last in (0 * ends, ends)
+        ],
+        "these are x, y, width and height: give the end, not the size.": torch.cat(
+            [each[:, :2], each[:, 2:] - each[:, :2]], 1
+        ).flatten(),
+        "the box is too large by a row and a column.": truth + ends,
+        "it is not the smallest box around all true pixels.": True,
+    }
+    _compare(given, truth, slips, _within(1e-6))
+    lead = "for a mask without a true pixel"
+    try:
+        empty = _four(_result(function, torch.zeros_like(mask[0])), "your function gives")
+    except _NotYet as stop:
+        raise _NotYet(f"{lead} {stop}") from None
+    if empty.any():
+        raise _NotYet(f"{lead} your function gives {empty.tolist()}, expected four zeros.")
+    return _right("and a mask without a true pixel has the empty box.")
+
+
+@_check
+def component_box(function: Any) -> Verdict:
+    """A function (heatmap, share) -> box around the largest 8-connected region above the share."""
+    drawn = torch.full((12, 16), -0.5)
+    drawn[3:6, 3:7], drawn[6, 7:9], drawn[4, 7:9], drawn[4, 9] = 0.6, 0.6, 0.3, 0.15
+    drawn[0:2, 0:2], drawn[9:12, 3:6] = 1.0, 0.98  # brighter; brighter in sum
+    drawn[0:7, 13], drawn[0, 10:13] = 0.55, 0.55  # fewer pixels in a larger box
+    fields = cam.upsample(_randn(2)(2, 5, 6), (20, 30))
+    cases = [(4 * drawn, 0.5), (fields[0], 0.2), (fields[1], 0.6)]
+    lead = "for a map your function gives"
+    given = torch.cat([_four(_result(function, *case), lead) for case in cases])
+
+    def found(best: str = "pixels", links: int = 2, cut: str = "share", last: int = 1) -> Tensor:
+        ends = []
+        for heatmap, share in cases:
+            low, high = heatmap.min() * (cut == "min-max"), heatmap.max()
+            above = heatmap > (share if cut == "absolute" else low + share * (high - low))
+            around = ndimage.generate_binary_structure(2, links)
+            regions = torch.from_numpy(ndimage.label(above.numpy(), around)[0])
+            parts = [regions == n for n in range(1, int(regions.max()) + 1)]
+            places = [part.nonzero().flip(1) for part in parts]
+            sizes = {
+                "pixels": [len(xy) for xy in places],
+                "brightest": [heatmap[part].max() for part in parts],
+                "sum": [heatmap[part].sum() for part in parts],
+                "box": [(xy.amax(0) - xy.amin(0) + 1).prod() for xy in places],
+            }
+            order = torch.tensor(sizes.get(best, sizes["pixels"])).argmax()
+            xy = above.nonzero().flip(1) if best == "all" else places[int(order)]
+            ends += [xy.amin(0), xy.amax(0) + last]
+        return torch.cat(ends).double()
+
+    truth = found()
+    slips = {
+        "the last row and column lie outside of your box: half-open boxes end one further.": found(
+            last=0
+        ),
+        "rows and columns are swapped: x counts columns.": [
+            found(last=last).view(-1, 2).flip(1).flatten() for last in (0, 1)
+        ],
+        "it is around all pixels above the share: take one connected region.": found("all"),
+        "it is around the brightest region: take the one with most pixels.": found("brightest"),
+        "regions are compared by their sum of values: count their pixels.": found("sum"),
+        "regions are compared by the area of their boxes: count their pixels.": found("box"),
+        "pixels that touch at a corner belong together: 8 neighbours, not 4.": found(links=1),
+        "the share is taken between minimum and maximum: the paper's is of the maximum.": found(
+            cut="min-max"
+        ),
+        "the share is used as a map value: multiply it by the maximum.": found(cut="absolute"),
+        "at least one box is another than that around the largest region above the share.": True,
+    }
+    _compare(given, truth, slips, _within(1e-6))
+    return _right("most pixels, eight neighbours, a share of the maximum, half-open.")
+
+
+@_check
+def share_chosen(function: Any) -> Verdict:
+    """A function (misses of validation (S, n), of test (S, m), shares) -> share, test error."""
+    shares, randn = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], _randn(11)
+    rates = torch.tensor([[0.9, 0.7, 0.5, 0.2, 0.3, 0.6], [0.8, 0.6, 0.4, 0.3, 0.1, 0.7]])
+    valid, test = (  # exactly at these rates, in any order
+        torch.stack([(randn(n).argsort() < rate * n).double() for rate in row])
+        for row, n in zip(rates, (40, 60), strict=True)
+    )
+    pair = _result(function, valid, test, shares)
+    given = _several(pair, "your function gives", "two numbers, the share and the error", 2)
+    errors, on_test = (missed.mean(1) for missed in (valid, test))
+    best, lure, worst = errors.argmin(), on_test.argmin(), errors.argmax()
+
+    def answer(i: Tensor, error: Tensor) -> Tensor:
+        return torch.stack([torch.tensor(shares)[i].double(), error])
+
+    truth = answer(best, on_test[best])
+    slips = {
+        "the share is the one that suits the test pictures: choose on validation pictures.": [
+            answer(lure, on_test[lure]),
+            answer(lure, errors[lure]),
+        ],
+        "the error is that of the pictures on which the share was chosen.": answer(
+            best, errors[best]
+        ),
+        "the error is the lowest of the test pictures, which another share has.": answer(
+            best, on_test[lure]
+        ),
+        "1 is a miss: the lowest mean is the best.": [
+            answer(worst, on_test[worst]),
+            answer(worst, errors[worst]),
+        ],
+        "the second number is the share that is right, not the error.": answer(
+            best, 1 - on_test[best]
+        ),
+        "the first number is the place of the share in the list.": bool(given[0] == best),
+        "the two numbers are swapped: first the share.": truth.flip(0),
+        "the share is right, the error is not the mean over the test pictures.": bool(
+            (given - truth)[0].abs() < 1e-6
+        ),
+        "that is none of the shares, or not the best.": True,
+    }
+    _compare(given, truth, slips, _within(1e-6))
+    return _right("chosen on the one, reported on the other.")
+
+
+@_check
+def half_open_boxes(of_ilsvrc: Any, of_cub: Any) -> Verdict:
+    """Functions from (xmin, ymin, xmax, ymax), last pixel in, and from (x, y, w, h)."""
+    raw = torch.tensor([[3, 4, 20, 9], [0, 0, 499, 374]]).double()
+    last, size = torch.tensor([0, 0, 1, 1]), torch.cat([raw[:, :2], raw[:, :2] + raw[:, 2:]], 1)
+    wrong = {
+        "ILSVRC": {
+            "nothing has changed, but the pixels xmax and ymax belong to the box.": raw,
+            "the first pixel stays where it is: only the end moves.": [raw + 1, raw - 1 + last],
+            "half-open boxes end one *after* the last pixel.": raw - last,
+            "xmax and ymax are places, not sizes.": [size, size + last],
+        },
+        "CUB": {
+            "nothing has changed, but the last two numbers are sizes.": raw,
+            "x + w is the first pixel outside already.": [size + last, size - last],
+            "the last two numbers are sizes, not places.": raw + last,
+            "width belongs to x and height to y.": size[:, :2].repeat(1, 2)
+            + torch.cat([0 * raw[:, :2], raw[:, [3, 2]]], 1),
+        },
+    }
+    truths = {"ILSVRC": raw + last, "CUB": size}
+    for (kind, slips), function in zip(wrong.items(), (of_ilsvrc, of_cub), strict=True):
+        lead = f"for a box of {kind} your function gives"
+        given = torch.stack([_four(_result(function, box), lead) for box in raw])
+        named = {f"{kind}: {sentence}": slip for sentence, slip in slips.items()}
+        named[f"{kind}: try a box of one pixel by hand."] = True
+        _compare(given, truths[kind], named, _within(1e-6))
+    return _right("both now end at the first pixel outside, and the width is x1 - x0.")
 
 
 # Chapter 7: localization without boxes
