@@ -44,8 +44,8 @@ def weights(name: str, seed: int) -> Path:
 
 
 def trained(name: str, seed: int) -> networks.Network:
-    """A network of this study; seed 0 is the one that camlib ships."""
-    form = ON_PARTS.get(name, name)
+    """A network of this study; seed 0 is the one that camlib ships, of those on parts none."""
+    form = ON_PARTS.get(name, name) if seed else name
     network = networks.create(form, pretrained=seed == 0, scale="lab")
     if seed:
         network.load_state_dict(safetensors.torch.load_file(weights(name, seed)))

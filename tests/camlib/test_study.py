@@ -10,8 +10,12 @@ import torch
 
 from camlib import evaluation, lab, networks, recipes, study
 
-STORED = study.results("localization")
-ROWS = [row for row in STORED["rows"] if row not in seeds.ON_PARTS]
+ROWS = [row for row in localization.ROWS if row not in seeds.ON_PARTS]
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return study.results("localization")
 
 
 def test_mean_interval_by_hand():
@@ -53,23 +57,24 @@ def test_a_study_that_is_not_there_is_named():
 # what is stored
 
 
-def test_the_results_are_those_of_todays_recipes():
-    assert STORED["recipes"] == {name: seeds.made_by(name) for name in seeds.NAMES}
+def test_the_results_are_those_of_todays_recipes(stored):
+    assert stored["recipes"] == {name: seeds.made_by(name) for name in seeds.NAMES}
     shipped = {name: entry["sha256"] for name, entry in recipes.manifest().items()}
-    assert STORED["weights shipped"].items() <= shipped.items()
-    assert STORED["images"] == {"test": localization.TEST, "valid": localization.VALID}
+    assert stored["weights shipped"].items() <= shipped.items()
+    assert stored["images"] == {"test": localization.TEST, "valid": localization.VALID}
 
 
-def test_every_row_has_every_seed():
-    assert len(STORED["seeds"]) >= 3
+def test_every_row_has_every_seed(stored):
+    assert len(stored["seeds"]) >= 3
     for row in localization.ROWS:
-        has = [int(seed) for seed in STORED["rows"][row]]
-        assert has == STORED["seeds"] or (row in seeds.ON_PARTS and len(has) >= 2), row
+        has = [int(seed) for seed in stored["rows"][row]]
+        assert has == stored["seeds"] or (row in seeds.ON_PARTS and len(has) >= 2), row
 
 
-def test_figures_are_rates_and_fit_together():
-    for row in ROWS:
-        for figures in (*STORED["rows"][row].values(), STORED["shipped"][row]):
+def test_figures_are_rates_and_fit_together(stored):
+    for row in localization.ROWS:
+        shipped = [stored["shipped"][row]] if row in ROWS else []
+        for figures in (*stored["rows"][row].values(), *shipped):
             for errors in (figures["at 20 %"], figures["at the chosen threshold"]):
                 assert 0 <= errors["top-5"] <= errors["top-1"] <= 1
                 assert errors["top-1"] >= figures["classification"]["top-1"]
@@ -86,24 +91,24 @@ def test_figures_are_rates_and_fit_together():
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_the_shipped_network_lies_among_the_trainings(row):
+def test_the_shipped_network_lies_among_the_trainings(row, stored):
     """At 99 %, for the localization errors at the chosen share of the maximum."""
     for k in ("top-1", "GT-known"):
-        runs = [f["at the chosen threshold"][k] for f in STORED["rows"][row].values()]
+        runs = [f["at the chosen threshold"][k] for f in stored["rows"][row].values()]
         low, high = study.prediction_interval(runs)
-        assert low <= STORED["shipped"][row]["at the chosen threshold"][k] <= high
+        assert low <= stored["shipped"][row]["at the chosen threshold"][k] <= high
 
 
-def test_a_row_measured_again_gives_the_stored_figures():
+def test_a_row_measured_again_gives_the_stored_figures(stored):
     valid = evaluation.split(lab.StickerWorld("valid"), localization.VALID)
     test = evaluation.split(lab.StickerWorld("test"), localization.TEST)
-    again, stored = localization.measure("alexnet-gap", 0, valid, test), STORED["shipped"]
+    again, shipped = localization.measure("alexnet-gap", 0, valid, test), stored["shipped"]
     for key in ("at 20 %", "at the chosen threshold", "classification", "kinds"):
-        assert again[key] == pytest.approx(stored["alexnet-gap"][key], abs=0.005), key
+        assert again[key] == pytest.approx(shipped["alexnet-gap"][key], abs=0.005), key
     for key in ("threshold", "MaxBoxAcc", "BoxAcc", "MaxBoxAccV2", "PxAP", "pointing game"):
-        assert again[key] == pytest.approx(stored["alexnet-gap"][key], abs=0.005), key
+        assert again[key] == pytest.approx(shipped["alexnet-gap"][key], abs=0.005), key
     # Another network would not pass for it.
-    assert again["PxAP"] != pytest.approx(stored["alexnet-star-gap"]["PxAP"], abs=0.005)
+    assert again["PxAP"] != pytest.approx(shipped["alexnet-star-gap"]["PxAP"], abs=0.005)
 
 
 # the scripts, on a very small world
@@ -152,8 +157,14 @@ def test_the_study_runs_goes_on_where_it_stopped_and_writes_its_results(small, m
     first = [next(network.parameters()) for network in networks_of]
     assert not torch.equal(*first)
 
-    monkeypatch.setattr("sys.argv", ["study"])
+    monkeypatch.setattr("sys.argv", ["study", "2"])
     assert localization.seeds_there() == [1, 2]
+    localization.main()  # one seed is measured, and nothing written
+    measured = set((small / "study").glob("*.json"))
+    assert [path.name.split(".")[1] for path in measured] == ["2", "2"]
+    assert not (small / "results").exists()
+
+    monkeypatch.setattr("sys.argv", ["study"])
     localization.main()
     results = study.results("localization")
     assert results["seeds"] == [1, 2]
@@ -161,9 +172,15 @@ def test_the_study_runs_goes_on_where_it_stopped_and_writes_its_results(small, m
     assert set(results["shipped"]) == {"googlenet-gap", "backprop on googlenet"}
     assert {"tight", "loose"} < set(results["rows"]["googlenet-gap"]["1"]["heuristics"])
     assert results["rows"]["backprop on googlenet"]["1"]["sigma"] in localization.SIGMAS
+    assert len(list((small / "study").glob("*.json"))) == 6
     monkeypatch.setattr(localization, "measure", None)  # nothing is measured twice
     localization.main()
     assert study.results("localization") == results
+
+    # Other weights under the same name are other figures.
+    path = seeds.weights("googlenet", 2)
+    path.write_bytes(seeds.weights("googlenet", 1).read_bytes())
+    assert localization.kept("backprop on googlenet", 2) not in measured
 
 
 def test_another_recipe_is_another_file(small, monkeypatch):
@@ -174,9 +191,10 @@ def test_another_recipe_is_another_file(small, monkeypatch):
 
 
 def test_without_a_whole_seed_nothing_is_written(small, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["study"])
-    with pytest.raises(SystemExit, match="No seed has all its networks yet"):
-        localization.main()
+    for arguments in ([], ["1"]):
+        monkeypatch.setattr("sys.argv", ["study", *arguments])
+        with pytest.raises(SystemExit, match="Not all networks are there yet"):
+            localization.main()
     assert not (small / "results").exists()
 
 
@@ -184,3 +202,5 @@ def test_seed_zero_is_what_ships():
     shipped = networks.create("nin", pretrained=True, scale="lab").state_dict()
     of_study = seeds.trained("nin", 0).state_dict()
     assert all(torch.equal(of_study[key], tensor) for key, tensor in shipped.items())
+    with pytest.raises(ValueError, match="googlenet-gap on parts"):  # none is shipped
+        seeds.trained("googlenet-gap on parts", 0)
