@@ -12,7 +12,7 @@ def box_from_map(heatmap: Tensor, threshold: float = 0.2) -> Tensor:
     """Box around the largest connected region of a map (section 3.2).
 
     Keeps the pixels above `threshold` times the maximum and boxes the largest 8-connected region
-    among them, counted in pixels; of two equally large the one met first, row by row.
+    among them, counted in pixels; of equally large ones it is one of them.
 
     Args:
         heatmap: map of one class at image size, (H, W).

@@ -181,7 +181,7 @@ def expect_ready(caller: str, network: nn.Module, images: Any) -> str:
 def class_indices(
     caller: str, network: nn.Module, logits: Tensor, classes: Any, top: int
 ) -> Tensor:
-    """Indices (N, M) of the classes to map, from what the reader gave: see above.
+    """Indices (N, M) of the classes to map, from `classes` and `top` of `class_activation_maps`.
 
     Raises:
         ValueError: if they do not fit the logits (N, C), in the name of the function called.

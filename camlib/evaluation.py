@@ -12,7 +12,7 @@ from camlib.lab import CLASSES, StickerWorld
 from camlib.training import normalise
 
 TOP = 5
-KINDS = ("right", "wrong class", "several objects", "part only", "too large", "elsewhere")
+KINDS = ("right", "wrong class", "several objects", "part only", "too large", "beside")
 # Shares of the maximum among which a threshold is chosen.
 SHARES = tuple(share / 100 for share in range(0, 96, 5))
 
@@ -69,43 +69,45 @@ def map_split(
         batch: pictures at once.
 
     Returns:
-        CamResult(logits (n, C), classes (n, top + 1), maps (n, top + 1, H, W)).
+        CamResult(logits (n, C), classes (n, top + 1), maps (n, top + 1, H, W)), on the CPU.
 
     Raises:
         ValueError: if the network is in training mode, or what `method` raises.
     """
     parts = []
+    device = next(network.parameters()).device
     chunks = zip(
         torch.split(pictures.images, batch), torch.split(pictures.labels, batch), strict=True
     )
     for images, labels in chunks:
-        inputs = normalise(images, network)
+        inputs = normalise(images, network).to(device)
         # In training mode a pass for the best classes would change batch norm's averages.
         cam.expect_ready("map_split", network, inputs)
         if method is cam.class_activation_maps:  # maps of all classes cost no second forward pass
-            every = torch.arange(len(CLASSES)).expand(len(images), -1)
-            logits, _, maps = method(network, inputs, every, **options)
+            every = torch.arange(len(CLASSES), device=device).expand(len(images), -1)
+            of_all = method(network, inputs, every, **options)
+            logits, _, maps = (tensor.cpu() for tensor in of_all)
             classes = torch.cat([logits.topk(top, dim=1).indices, labels[:, None]], dim=1)
             own = maps[torch.arange(len(maps))[:, None], classes]
             parts.append(CamResult(logits, classes, own))
             continue
         with torch.no_grad():
             best = network(inputs).topk(top, dim=1).indices
-        classes = torch.cat([best, labels[:, None]], dim=1)
-        parts.append(method(network, inputs, classes, **options))
+        classes = torch.cat([best, labels[:, None].to(device)], dim=1)
+        result = method(network, inputs, classes, **options)
+        parts.append(CamResult(*(tensor.cpu() for tensor in result)))
     return CamResult(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 def localization_errors(
-    found: CamResult, targets: Sequence[Mapping[str, Any]], threshold: float, size: int = 96
+    found: CamResult, targets: Sequence[Mapping[str, Any]], threshold: float
 ) -> dict[str, Tensor]:
     """Which pictures are missed with the box at a share of each map's maximum (Table 2).
 
     Args:
         found: from `map_split`.
-        targets: of the same pictures.
+        targets: of the same pictures, to whose size the maps are brought.
         threshold: share of the maximum.
-        size: side of the pictures, to which the maps are brought.
 
     Returns:
         "top-1", "top-5" and "GT-known": (n,) each, 1 for a miss.
@@ -118,7 +120,7 @@ def localization_errors(
             f"localization_errors: got maps of {found.classes.shape[1]} classes for each picture, "
             f"expected {TOP + 1}, the first {TOP} and the true one: map_split(..., top={TOP})"
         )
-    guesses = boxes.boxes_from_maps(cam.upsample(found.maps, size), threshold)
+    guesses = boxes.boxes_from_maps(_at_size(found.maps, targets), threshold)
     columns = {"top-1": slice(0, 1), "top-5": slice(0, TOP), "GT-known": slice(-1, None)}
     return {
         name: metrics.localization_error(found.classes[:, of], guesses[:, of], targets)
@@ -126,9 +128,14 @@ def localization_errors(
     }
 
 
-def error_curve(found: CamResult, targets: Sequence[Mapping[str, Any]], size: int = 96) -> Tensor:
+def _at_size(maps: Tensor, targets: Sequence[Mapping[str, Any]]) -> Tensor:
+    height, width = targets[0]["boxes"].canvas_size  # torchvision's boxes know their picture's size
+    return cam.upsample(maps, (height, width))
+
+
+def error_curve(found: CamResult, targets: Sequence[Mapping[str, Any]]) -> Tensor:
     """GT-known localization error at each of `SHARES`: the data for choosing a threshold."""
-    known, maps = found.classes[:, -1:], cam.upsample(found.maps[:, -1:], size)
+    known, maps = found.classes[:, -1:], _at_size(found.maps[:, -1:], targets)
     return torch.stack(
         [
             metrics.localization_error(known, boxes.boxes_from_maps(maps, share), targets).mean()
@@ -144,20 +151,19 @@ def best_share(curve: Tensor) -> float:
 
 
 def failure_kinds(
-    found: CamResult, targets: Sequence[Mapping[str, Any]], threshold: float, size: int = 96
+    found: CamResult, targets: Sequence[Mapping[str, Any]], threshold: float
 ) -> list[str]:
     """What becomes of each picture's first guess, the box of the top class: one of `KINDS`.
 
-    With the right class and IoU below 0.5 the box either holds at least half of each of two or more
-    instances of the class (several objects); or, beside the instance it overlaps best, it lies
-    mostly on it, by more of its own area than of the instance's (part only); or it holds more of
-    the instance's area than of its own, and at least half (too large); or less than half of
-    either, or there is no box (elsewhere).
+    With the right class and IoU below 0.5, the first of these that fits: it holds at least half of
+    each of two or more instances of the class (several objects); three quarters of it lie on the
+    instance it overlaps best (part only); it holds three quarters of that instance (too large);
+    none of these, or there is no box (beside).
 
     Args:
-        found, targets, threshold, size: as in `localization_errors`.
+        found, targets, threshold: as in `localization_errors`.
     """
-    maps = cam.upsample(found.maps[:, 0], size)
+    maps = _at_size(found.maps[:, 0], targets)
     guesses = boxes.boxes_from_maps(maps, threshold).double()
     kinds = []
     for guess, answer, target in zip(guesses, found.classes[:, 0], targets, strict=True):
@@ -175,8 +181,8 @@ def failure_kinds(
             kinds.append("right")
         elif int((both >= 0.5 * areas).sum()) > 1:
             kinds.append("several objects")
-        elif max(of_guess, of_object) < 0.5:
-            kinds.append("elsewhere")
+        elif of_guess >= 0.75:
+            kinds.append("part only")
         else:
-            kinds.append("part only" if of_guess > of_object else "too large")
+            kinds.append("too large" if of_object >= 0.75 else "beside")
     return kinds

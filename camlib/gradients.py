@@ -24,7 +24,8 @@ def backprop_saliency(
 
     Returns:
         CamResult(logits (N, C), classes (N, M), maps (N, M, h, w)), maps at the image's size, not
-        negative, in the units of a logit per unit of the transformed image.
+        negative, in the units of a logit per unit of the transformed image. In half precision
+        small gradients become zero: use float32.
 
     Raises:
         ValueError: if the network is in training mode, does not give logits (N, C), or if images

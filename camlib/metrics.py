@@ -1,7 +1,8 @@
 """How often a network is wrong, and how sure the number is.
 
-Measures here give one number per image, and `bootstrap` turns them into a mean with an interval.
-Two networks that saw the same images are compared image by image: `bootstrap(errors - others)`.
+Errors and hits are one number per image, (n,), and `bootstrap` turns them into a mean with an
+interval. Two networks that saw the same images are compared image by image: `bootstrap(errors -
+others)`. `box_accuracy`, `max_box_acc_v2` and `px_ap` are of all images together.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from camlib.boxes import above
 
 
 class Interval(NamedTuple):
-    """A mean over images, and the range that a new draw of images would leave it in."""
+    """A mean and its confidence interval; over what, images or trainings, its maker says."""
 
     mean: float
     low: float
@@ -124,7 +125,7 @@ def localization_error(
         (n,) of 0 and 1, float64: 1 is a miss. Its mean is the error.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not fit, or an image has no box of its class.
     """
     n = len(targets)
     if classes.ndim != 2 or len(classes) != n or guesses.shape != (*classes.shape, 4) or not n:
@@ -135,7 +136,8 @@ def localization_error(
     classes, guesses = classes.cpu(), guesses.cpu()
     missed = torch.ones(n, dtype=torch.float64)
     for i, target in enumerate(targets):
-        own = target["boxes"][target["labels"] == target["label"]].double()
+        own = target["boxes"][target["labels"] == target["label"]].double().cpu()
+        _expect_boxes("localization_error", own, i)
         tried = guesses[i][classes[i] == target["label"]].double()
         tried = tried[(tried[:, 2:] > tried[:, :2]).all(dim=1)]
         if len(tried) and bool((box_iou(tried, own) >= overlap).any()):
@@ -177,18 +179,19 @@ def level_ious(
             "(n, H, W) and n"
         )
     for i, true in enumerate(boxes):
-        if true.ndim != 2 or true.shape[1] != 4 or not len(true):
-            raise ValueError(
-                f"level_ious: got boxes of shape {tuple(true.shape)} for image {i}, expected "
-                "(m, 4) with at least one box"
-            )
+        _expect_boxes("level_ious", true, i)
     if contours not in ("largest", "all"):
         raise ValueError(f'level_ious: contours is {contours!r}, expected "largest" or "all"')
     _expect_finite("level_ious", maps)
     found = np.zeros((len(maps), LEVELS), dtype=np.float32)
     for row, heatmap, true in zip(found, _min_max(maps), boxes, strict=True):
         cut = (heatmap * 255).astype(np.uint8)
-        truth = np.asarray(true, dtype=np.float64) - (0, 0, 1, 1)  # their boxes include the end
+        truth = np.asarray(true.cpu(), dtype=np.float64) - (
+            0,
+            0,
+            1,
+            1,
+        )  # their boxes include the end
         levels = np.unique(cut)[: None if cut.max() < LEVELS else -1]
         rectangles = [_contour_rectangles(cut, level, contours) for level in levels]
         starts = np.cumsum([0, *map(len, rectangles[:-1])])
@@ -197,6 +200,19 @@ def level_ious(
         # A cut between two levels of the map is that at the lower one.
         row[:] = np.repeat(best, np.diff([*levels.tolist(), LEVELS]))
     return torch.from_numpy(found)
+
+
+def _expect_boxes(caller: str, boxes: Tensor, image: int) -> None:
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not len(boxes):
+        raise ValueError(
+            f"{caller}: got boxes of shape {tuple(boxes.shape)} for image {image}, expected (m, 4) "
+            "with at least one box"
+        )
+    if not bool((boxes[:, 2:] > boxes[:, :2]).all()):
+        raise ValueError(
+            f"{caller}: got boxes {boxes.tolist()} for image {image}, expected (x0, y0, x1, y1) "
+            "with x0 < x1 and y0 < y1 (not x, y, width, height)"
+        )
 
 
 def _expect_finite(caller: str, maps: Tensor) -> None:
@@ -262,7 +278,7 @@ def px_ap(maps: Tensor, masks: Tensor) -> float:
     """PxAP: area under the precision-recall curve of all pixels of all images (Choe et al.).
 
     Each map is scaled from its minimum to its maximum; a pixel is found at threshold t where its
-    value is at least t, for 1,000 thresholds. Precision is summed over the steps of recall.
+    value is at least t, for t = 0, 0.001, ..., 1. Precision is summed over the steps of recall.
 
     Args:
         maps: of the true class, at image size, (n, H, W).
@@ -328,8 +344,9 @@ def _expect_masks(caller: str, maps: Tensor, masks: Tensor) -> None:
 def pointing_game(maps: Tensor, masks: Tensor, tolerance: float = 0.0) -> Tensor:
     """Which maps are highest on the object (Zhang et al., "Top-down Neural Attention", 2016).
 
-    Where several pixels are highest, all must be on it: a map that is level everywhere points
-    nowhere.
+    Where several pixels are highest, as in the corner of an upsampled map, the share of them that
+    is on the object: what one drawn among them can expect. So a map that is level everywhere gets
+    the object's share of the image.
 
     Args:
         maps: of the true class, at image size, (n, H, W).
@@ -337,7 +354,7 @@ def pointing_game(maps: Tensor, masks: Tensor, tolerance: float = 0.0) -> Tensor
         tolerance: how many pixels off the object still count (15 in Zhang et al., at their size).
 
     Returns:
-        (n,) of 0 and 1, float64: 1 is a hit.
+        (n,) from 0 to 1, float64: 1 is a hit.
 
     Raises:
         ValueError: if the shapes do not fit or a value is not finite.
@@ -348,6 +365,6 @@ def pointing_game(maps: Tensor, masks: Tensor, tolerance: float = 0.0) -> Tensor
         off = (~mask).astype(np.uint8)
         # Of each pixel from the nearest one of the object, exact.
         distance = cv2.distanceTransform(off, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        farthest = distance[(heatmap == heatmap.max()).numpy()].max()
-        hits.append(float(mask.any() and farthest <= tolerance))
+        near = distance[(heatmap == heatmap.max()).numpy()] <= tolerance
+        hits.append(float(mask.any() and near.mean()))
     return torch.tensor(hits, dtype=torch.float64)
