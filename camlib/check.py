@@ -1285,56 +1285,45 @@ def half_open_boxes(of_ilsvrc: Any, of_cub: Any) -> Verdict:
 
 # Chapter 7: localization without boxes
 
+_SPOTS = {
+    "on": [0, 0, 10, 10],  # where the picture's object is
+    "half": [0, 0, 10, 5],
+    "less": [0, 0, 10, 4],
+    "far": [50, 50, 60, 60],
+    "other": [20, 20, 30, 30],  # where an object of class 5 is
+    "nowhere": [0, 0, 0, 0],
+}
+_RULE = {  # of a picture of class 3: what is wrong -> guesses, its instances, whether it is missed
+    "a guess of the right class on the object is a hit, and a hit is 0.": ("3@on", "on", 0),
+    "a guess far from the object is a miss, and a miss is 1.": ("3@far", "on", 1),
+    "a box of another class on the object counts: compare the classes.": ("5@on", "on", 1),
+    "a box on an object of another class counts: compare `labels`.": ("3@other", "on", 1),
+    "only the first guess is looked at.": ("5@on 3@far 3@on", "on", 0),
+    "class and box have to be right in the same guess.": ("3@far 5@on", "on", 1),
+    "every instance is asked for, or their mean: one is enough.": ("3@on", "on far far", 0),
+    "only the first instance is looked at: any of the class will do.": ("3@on", "far on", 0),
+    "an IoU of exactly 0.5 is enough.": ("3@half", "on", 0),
+    "an IoU below 0.5 is not enough.": ("3@less", "on", 1),
+    "the empty box (0, 0, 0, 0) overlaps nothing.": ("3@nowhere", "on", 1),
+}
+
 
 @_check
 def ilsvrc_missed(function: Any) -> Verdict:
     """A function (classes, guesses, target) -> whether one picture is missed by ILSVRC's rule."""
-    spots = {
-        "on": [0, 0, 10, 10],  # where the picture's object is
-        "half": [0, 0, 10, 5],
-        "less": [0, 0, 10, 4],
-        "far": [50, 50, 60, 60],
-        "other": [20, 20, 30, 30],  # where an object of another class is
-        "nowhere": [0, 0, 0, 0],
-    }
-
-    def missed(guesses: str, own: str) -> float:
-        pairs = [guess.split("@") for guess in guesses.split()]
-        places = [spots[place] for place in (*own.split(), "other")]
+    for sentence, (guesses, own, truth) in _RULE.items():
+        classes, places = zip(*(guess.split("@") for guess in guesses.split()), strict=True)
+        objects = [_SPOTS[place] for place in (*own.split(), "other")]
         target = {
             "label": 3,
-            "labels": torch.tensor([3] * (len(places) - 1) + [5]),
-            "boxes": torch.tensor(places).float(),
+            "labels": torch.tensor([3] * (len(objects) - 1) + [5]),
+            "boxes": torch.tensor(objects).float(),
         }
-        classes = torch.tensor([int(c) for c, _ in pairs])
-        found = _result(function, classes, torch.tensor([spots[p] for _, p in pairs]), target)
+        shown = torch.tensor([_SPOTS[place] for place in places])
+        found = _result(function, torch.tensor([int(c) for c in classes]), shown, target)
         found = float(found) if isinstance(found, bool) else found
-        return _number(found, "your function gives", "1 for a miss, 0 for a hit")
-
-    plain = missed("3@on", "on"), missed("3@far", "on")
-    slips = {
-        "1 is a miss and 0 a hit; yours are the other way round.": plain == (1, 0),
-        "a guess of the right class on the object should give 0, one far from it 1.": plain
-        != (0, 1),
-    }
-    cases = {
-        "a box of another class on the object counts: compare the classes.": ("5@on", "on", 1),
-        "a box on an object of another class counts: take those of the label.": (
-            "3@other",
-            "on",
-            1,
-        ),
-        "only the first guess is looked at.": ("5@on 3@far 3@on", "on", 0),
-        "class and box have to be right in the same guess.": ("3@far 5@on", "on", 1),
-        "every instance is asked for, or their mean: one is enough.": ("3@on", "on far far", 0),
-        "only the first instance is looked at: any of the class will do.": ("3@on", "far on", 0),
-        "an IoU of exactly 0.5 is enough.": ("3@half", "on", 0),
-        "an IoU below 0.5 is not enough.": ("3@less", "on", 1),
-        "the empty box (0, 0, 0, 0) overlaps nothing.": ("3@nowhere", "on", 1),
-    }
-    _refuse(None, slips)
-    for sentence, (guesses, own, truth) in cases.items():
-        _refuse(None, {sentence: missed(guesses, own) != truth})
+        given = _number(found, "your function gives", "1 for a miss, 0 for a hit")
+        _refuse(given, {sentence: given != truth})
     return _right("class and box of one guess, any instance, and 0.5 included.")
 
 
@@ -1342,45 +1331,28 @@ def ilsvrc_missed(function: Any) -> Verdict:
 def centre_box(function: Any) -> Verdict:
     """A function (width, height, share) -> centred box with that share of a picture's area."""
     cases = ((96, 96, 0.25), (400, 300, 0.36), (300, 400, 0.81))
-    given = []
-    for case in cases:
-        box = _result(function, *case)
-        if not isinstance(box, Tensor):
-            try:
-                box = torch.tensor([float(v) for v in box])
-            except (TypeError, ValueError, RuntimeError):
-                raise _NotYet("expected four numbers, (x0, y0, x1, y1).") from None
-        _expect_shape(_tensor(box), (4,), "your box has shape")
-        given.append(_tensor(box))
+    given = torch.stack([_four(_result(function, *c), "your function gives") for c in cases])
+    width, height, share = torch.tensor(cases).double().T
+    size, root = torch.stack([width, height], dim=1), share.sqrt()[:, None]
 
-    def boxed(side: Any = math.sqrt, edge: Any = None, at: float = 0.5) -> Tensor:
-        rows = []
-        for width, height, share in cases:
-            pair = (width, height) if edge is None else (edge(width, height),) * 2
-            a, b = (length * side(share) for length in pair)
-            x, y = (width - a) * at, (height - b) * at
-            rows.append([x, y, x + a, y + b])
-        return torch.tensor(rows).double()
+    def boxed(sides: Tensor, at: float = 0.5) -> Tensor:
+        start = (size - sides) * at
+        return torch.cat([start, start + sides], dim=1)
 
-    truth = boxed()
-    x0, y0, x1, y1 = truth.T
+    truth, edges = boxed(size * root), (size.amin(1), size.amax(1), size.prod(1).sqrt())
     slips = {
-        "each side has the given share, so that the area has its square: take the root.": boxed(
-            float
-        ),
-        "this is x, y, width, height: give (x0, y0, x1, y1).": torch.stack(
-            [x0, y0, x1 - x0, y1 - y0], dim=1
-        ),
+        "each side has the share, the area its square: take the root.": boxed(size * root**2),
+        "this is x, y, width, height.": torch.cat([truth[:, :2], size * root], dim=1),
         "width and height are swapped: x goes with the width.": truth[:, [1, 0, 3, 2]],
-        "the box starts in the corner: leave the same margin on all sides.": boxed(at=0),
+        "the box starts in the corner: leave the same margin on all sides.": boxed(size * root, 0),
         "the box is square: give it the picture's proportions.": [
-            boxed(edge=edge) for edge in (min, max, lambda w, h: (w * h) ** 0.5)
+            boxed(edge[:, None] * root.expand(3, 2)) for edge in edges
         ],
-        "the area outside has the share: the box should.": boxed(lambda s: (1 - s) ** 0.5),
+        "the area outside has the share: the box should.": boxed(size * (1 - root**2).sqrt()),
         f"for width, height and share {cases[1]} your box is "
         f"{[round(v) for v in given[1].tolist()]}: check its centre and its area.": True,
     }
-    _compare(torch.stack(given), truth, slips, _within(1))
+    _compare(given, truth, slips, _within(1))
     return _right("a quarter of the area is half of each side.")
 
 
@@ -1396,30 +1368,22 @@ def two_boxes_each(function: Any) -> Verdict:
         rows = _tensor(torch.as_tensor(found)).reshape(len(labels), 4).tolist()
     except (TypeError, ValueError, RuntimeError):
         raise _NotYet("expected classes (5,) and boxes (5, 4), as many of each.") from None
-
-    def guesses(*kinds: tuple[int, Tensor]) -> list[Any]:
-        return sorted((classes[i].item(), boxes[i].tolist()) for i, boxes in kinds)
-
     given = sorted(zip(labels, rows, strict=True))
-    both = [(i, kind) for i in range(3) for kind in (tight, loose)]
-    asked = [*both[:4], (2, loose)]
+    both = [(classes[i].item(), kind[i].tolist()) for i in range(3) for kind in (tight, loose)]
+    truth, boxes_alone = sorted([*both[:4], both[5]]), [box for _, box in [*both[:4], both[5]]]
     slips = {
-        "six guesses: the third class gets one box.": [guesses(*both)],
-        "the third class gets its tight box: it should be the loose one.": [guesses(*both[:5])],
-        "the first and the second class get one box each: five guesses leave room for two.": (
-            len(given) < 5
-        ),
-        "the second class gets no second box: two for the first, two for the second.": (
-            labels.count(9.0) == 1
-        ),
+        "six guesses: the third class gets one box.": [sorted(both)],
+        "the third class gets its tight box: it should be the loose one.": [sorted(both[:5])],
+        "one box for each class: five guesses leave room for two of the first two.": len(given) < 5,
+        "the second class gets no second box.": labels.count(9.0) == 1,
         "one guess stands there twice: a tight and a loose box were asked.": any(
-            given.count(g) > 1 for g in given
+            given.count(guess) > 1 for guess in given
         ),
         "the boxes are right, and stand with other classes than their own.": sorted(rows)
-        == sorted(box for _, box in guesses(*asked)),
+        == sorted(boxes_alone),
         "each guess is one of the three classes with one of its two boxes.": True,
     }
-    _compare(given, guesses(*asked), slips, operator.eq)
+    _compare(given, truth, slips, operator.eq)
     return _right("two guesses for the box of each likely class, one for the third.")
 
 
@@ -1429,11 +1393,8 @@ def error_parts(function: Any) -> Verdict:
     answers = torch.tensor([0, 1, 2, 3, 4, 0, 1, 2, 3, 4])
     labels = torch.tensor([0, 1, 2, 3, 4, 0, 1, 4, 0, 1])
     ious = torch.tensor([0.9, 0.8, 0.3, 0.5, 0.7, 0.9, 0.6, 0.0, 0.2, 0.4])
-    try:
-        first, second = _result(function, answers, labels, ious)
-    except (TypeError, ValueError):
-        raise _NotYet("expected two shares, (wrong class, right class and wrong box).") from None
-    given = torch.tensor([_number(v, "one of the two is", "two shares") for v in (first, second)])
+    pair = _result(function, answers, labels, ious)
+    given = _several(pair, "your function gives", "two shares, wrong class and wrong box", 2)
     wrong, apart = answers != labels, ious < 0.5
 
     def shares(*masks: Tensor) -> Tensor:
@@ -1444,18 +1405,16 @@ def error_parts(function: Any) -> Verdict:
         "the two are swapped.": truth.flip(0),
         "these are counts: divide by the number of pictures.": 10 * truth,
         "these are in per cent: give shares, from 0 to 1.": 100 * truth,
-        "pictures with a wrong class and a wrong box are in both parts, and count twice.": shares(
-            wrong, apart
-        ),
-        "the second part is taken of the pictures with the right class: take it of all, or the "
-        "two do not add up.": torch.stack([truth[0], truth[1] / (~wrong).double().mean()]),
+        "where class and box are wrong, a picture counts twice.": shares(wrong, apart),
+        "the second is a share of the pictures with the right class: take it of all, or the two "
+        "do not add up.": torch.stack([truth[0], truth[1] / (1 - truth[0])]),
         "an IoU of exactly 0.5 is enough, and no mistake.": shares(wrong, ~wrong & (ious <= 0.5)),
         "the second part is that of good boxes.": shares(wrong, ~wrong & ~apart),
         "the first part is that of right classes.": bool(abs(given[0] + truth[0] - 1) < 1e-6),
         f"together they should be the top-1 localization error, {truth.sum():.1f} here; yours are "
         f"{given.sum():.2f}.": True,
     }
-    _compare(given.double(), truth, slips)
+    _compare(given, truth, slips)
     return _right("wrong class, or right class and wrong box: nothing is in both.")
 
 

@@ -96,11 +96,11 @@ def test_rule_accepts_what_is_right(right):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda *a: 1 - rule(*a), "other way round"),
-        (lambda *_: 0, "one far from it 1"),
-        (lambda *a: rule(*a, least=0.95) and 0.5, "one far from it 1"),
+        (lambda *a: 1 - rule(*a), "a hit is 0"),
+        (lambda *_: 0, "a miss is 1"),
+        (lambda *a: rule(*a) and 0.5, "a miss is 1"),
         (lambda *a: rule(*a, by_class=False), "compare the classes"),
-        (lambda *a: rule(*a, by_label=False), "take those of the label"),
+        (lambda *a: rule(*a, by_label=False), "compare `labels`"),
         (first_guess, "only the first guess"),
         (class_anywhere, "in the same guess"),
         (
@@ -164,10 +164,10 @@ def test_centre_box_accepts_what_is_right(right):
         (square(lambda w, h: (w * h) ** 0.5), "box is square"),
         (lambda w, h, s: centred(w, h, 1 - s), "area outside"),
         (lambda *a: [v + 3 for v in centred(*a)], "check its centre and its area"),
-        (lambda *_: ["a", 0, 1, 1], "expected four numbers"),
-        (lambda *_: 0.5, "expected four numbers"),
-        (lambda *_: torch.zeros(2, 4), "shape (2, 4)"),
-        (lambda *_: [0, 0, float("inf"), 1], "not finite"),
+        (lambda *_: ["a", 0, 1, 1], "four numbers, x0"),
+        (lambda *_: 0.5, "four numbers, x0"),
+        (lambda *_: torch.zeros(2, 4), "four numbers, x0"),
+        (lambda *_: [0, 0, float("inf"), 1], "four numbers, x0"),
     ],
 )
 def test_centre_box_says_what_is_wrong(wrong, words):
@@ -256,15 +256,15 @@ def test_error_parts_accepts_what_is_right(right):
         (lambda *a: parts(*a)[::-1], "swapped"),
         (lambda *a: [10 * v for v in parts(*a)], "are counts"),
         (lambda *a: [100 * v for v in parts(*a)], "per cent"),
-        (lambda a, b, i: ((a != b).double().mean(), (i < 0.5).double().mean()), "count twice"),
+        (lambda a, b, i: ((a != b).double().mean(), (i < 0.5).double().mean()), "counts twice"),
         (lambda *a: (parts(*a)[0], parts(*a)[1] / (1 - parts(*a)[0])), "take it of all"),
         (lambda *a: parts(*a, least=0.5001), "exactly 0.5"),
         (lambda *a: (parts(*a)[0], 1 - sum(parts(*a))), "that of good boxes"),
         (lambda *a: (1 - parts(*a)[0], parts(*a)[1]), "that of right classes"),
         (lambda *a: (parts(*a)[0], 0.35), "together they should be the top-1"),
-        (lambda *a: sum(parts(*a)), "expected two shares"),
-        (lambda *a: (*parts(*a), 1), "expected two shares"),
-        (lambda *a: ("few", "many"), "one of the two is str"),
+        (lambda *a: sum(parts(*a)), "expected two shares, wrong class"),
+        (lambda *a: (*parts(*a), 1), "expected two shares, wrong class"),
+        (lambda *a: ("few", "many"), "numbers with str, expected two shares"),
     ],
 )
 def test_error_parts_says_what_is_wrong(wrong, words):
