@@ -51,9 +51,8 @@ def test_an_overlap_of_one_half_is_a_hit_and_other_overlaps_can_be_asked_for():
     assert missed([0], [[2, 0, 6, 2]], target)  # 4 of 12
 
 
-def test_no_box_and_no_instance_are_misses():
+def test_a_guess_without_a_box_is_a_miss():
     assert missed([0], [[0, 0, 0, 0]], truth(0, (0, 0, 0, 1, 1)), overlap=0.0)
-    assert missed([0], [[0, 0, 1, 1]], truth(0, (1, 0, 0, 1, 1)))
     assert not missed([0, 0], [[0, 0, 0, 0], [0, 0, 1, 1]], truth(0, (0, 0, 0, 1, 1)))
 
 
@@ -103,6 +102,26 @@ def test_guesses_that_do_not_fit(classes, guesses, targets):
         metrics.localization_error(
             torch.zeros(classes), torch.zeros(guesses), [truth(0, (0, 0, 0, 1, 1))] * targets
         )
+
+
+@pytest.mark.parametrize(
+    ("instances", "says"),
+    [
+        (
+            [(1, 0, 0, 1, 1)],
+            r"boxes of shape \(0, 4\) for image 1, expected \(m, 4\) with at least one",
+        ),
+        (
+            [(0, 4, 0, 2, 2)],
+            r"boxes \[\[4.0, 0.0, 2.0, 2.0\]\] for image 1, expected \(x0, y0, x1, y1\)",
+        ),
+        ([(0, 0, 2, 4, 2)], "with x0 < x1 and y0 < y1 .not x, y, width, height"),
+    ],
+)
+def test_a_picture_must_have_a_box_of_its_class(instances, says):
+    targets = [truth(0, (0, 0, 0, 1, 1)), truth(0, *instances)]
+    with pytest.raises(ValueError, match=f"localization_error: got .*{says}"):
+        metrics.localization_error(torch.zeros(2, 1), torch.ones(2, 1, 4), targets)
 
 
 def test_no_images_have_no_localization_error():
@@ -305,6 +324,7 @@ BOX = torch.tensor([[0, 0, 2, 2]])
             r"shape \(0, 4\) for image 1, expected \(m, 4\)",
         ),
         (torch.ones(1, 4, 4), [BOX[0]], "all", r"boxes of shape \(4,\) for image 0"),
+        (torch.ones(1, 4, 4), [BOX.flip(1)], "all", r"got boxes \[\[2, 2, 0, 0\]\] for image 0"),
         (torch.ones(1, 4, 4), [BOX], "external", 'is \'external\', expected "largest" or "all"'),
         (
             torch.full((1, 4, 4), torch.nan),

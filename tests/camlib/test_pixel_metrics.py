@@ -123,9 +123,9 @@ def test_pointing_game_by_hand():
     assert points([[0.0, 3.0], [1.0, 2.0]], [[0, 1], [0, 0]]) == 1
     assert points([[0.0, 3.0], [1.0, 2.0]], [[1, 0], [1, 1]]) == 0
     assert points([[-2.0, -1.0]], [[0, 1]]) == 1
-    assert points([[3.0, 3.0]], [[0, 1]]) == 0  # of two highest pixels one is off the object
+    assert points([[3.0, 3.0]], [[0, 1]]) == 0.5  # one of the two highest pixels is on the object
     assert points([[3.0, 3.0]], [[1, 1]]) == 1
-    assert points([[3.0, 1.0]], [[0, 0]], 100) == 0  # no object
+    assert points([[3.0, 1.0]], [[0, 0]], float("inf")) == 0  # no object
 
 
 def test_tolerance_is_a_distance_between_pixels():
@@ -135,7 +135,8 @@ def test_tolerance_is_a_distance_between_pixels():
     assert points(heatmap, mask, 4.99) == 0
     assert points(heatmap, mask, 5) == 1
     heatmap[0, 4] = 1  # as high, 6 rows away
-    assert points(heatmap, mask, 5) == 0
+    assert points(heatmap, mask, 4.99) == 0
+    assert points(heatmap, mask, 5) == 0.5
     assert points(heatmap, mask, 6) == 1
 
 
@@ -151,16 +152,19 @@ def test_pointing_game_by_loops(hard, tolerance):
             np.linalg.norm(place - on, axis=1).min()
             for place in np.argwhere(heatmap == heatmap.max())
         ]
-        expected.append(float(max(far) <= tolerance))
-    assert found.tolist() == expected
-    assert 0 < np.mean(expected) < 1
+        expected.append(np.mean([distance <= tolerance for distance in far]))
+    assert found.tolist() == pytest.approx(expected)
+    assert {0, 1} < set(expected)
+    # The map that is level everywhere: the object's share of the picture.
+    assert tolerance or found[4].item() == pytest.approx(masks[4].float().mean().item())
 
 
 def test_a_constant_map_of_full_size_is_no_burden():
     """All its pixels are highest; all distances between them and the object would take 20 GB."""
     masks = torch.ones(1, 224, 224, dtype=torch.bool)
     masks[0, 0, 0] = False
-    assert metrics.pointing_game(torch.zeros(1, 224, 224), masks).item() == 0
+    share = metrics.pointing_game(torch.zeros(1, 224, 224), masks).item()
+    assert share == pytest.approx(1 - 1 / 224**2, rel=1e-9)
     assert metrics.pointing_game(torch.zeros(1, 224, 224), masks, 1).item() == 1
 
 
