@@ -1572,6 +1572,8 @@ def soft_maximum(function: Any) -> Verdict:
             raise _NotYet(
                 f"exp overflows for r = {r:g}: torch.logsumexp takes the maximum out first."
             )
-        if not bool((_tensor(result) - limit).abs().max() < 0.02):
+        given = _tensor(result)
+        _expect_shape(given, (3, 5), lead)
+        if not bool((given - limit).abs().max() < 0.02):
             raise _NotYet(f"for r = {r:g} it should be near the {what}, and is not.")
     return _right("near the average for small r, near the maximum for large r.")

@@ -229,6 +229,7 @@ def test_soft_maximum_takes_right_answers(right):
         (lambda f, r: pooled(f, r) if r < 10 else f.mean((2, 3)), "near the maximum"),
         (lambda f, r: pooled(f, r) if r > 0.1 else f.amax((2, 3)), "near the average"),
         (lambda f, r: torch.logsumexp(r * f, (0, 2, 3)), "has shape"),
+        (lambda f, r: pooled(f, r) if r < 10 else f[:2, 0, 0], "has shape"),
     ],
 )
 def test_soft_maximum_says_what_is_wrong(wrong, word):
