@@ -186,12 +186,8 @@ def level_ious(
     found = np.zeros((len(maps), LEVELS), dtype=np.float32)
     for row, heatmap, true in zip(found, _min_max(maps), boxes, strict=True):
         cut = (heatmap * 255).astype(np.uint8)
-        truth = np.asarray(true.cpu(), dtype=np.float64) - (
-            0,
-            0,
-            1,
-            1,
-        )  # their boxes include the end
+        # Their boxes include the end.
+        truth = np.asarray(true.cpu(), dtype=np.float64) - (0, 0, 1, 1)
         levels = np.unique(cut)[: None if cut.max() < LEVELS else -1]
         rectangles = [_contour_rectangles(cut, level, contours) for level in levels]
         starts = np.cumsum([0, *map(len, rectangles[:-1])])
