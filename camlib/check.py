@@ -1071,49 +1071,56 @@ def _four(answer: Any, lead: str) -> Tensor:
     return _several(answer, lead, "four numbers, x0, y0, x1, y1")
 
 
+_LAST = torch.tensor([0, 0, 1, 1])  # from a box that names its last pixels to a half-open one
+
+
+def _box_slips(truth: Tensor) -> dict[str, Any]:
+    """Mistakes with the ends of boxes (n, 4)."""
+    turned, sizes = [1, 0, 3, 2], truth[:, 2:] - truth[:, :2]
+    return {
+        "the last row and column lie outside: half-open boxes end one further.": truth - _LAST,
+        "rows and columns are swapped: x counts columns.": [
+            truth[:, turned],
+            (truth - _LAST)[:, turned],
+        ],
+        "this is x, y, width, height: give the end.": torch.cat([truth[:, :2], sizes], dim=1),
+        "the box is too large by a row and a column.": truth + _LAST,
+    }
+
+
 @_check
 def overlap_of_boxes(function: Any) -> Verdict:
     """A function of two boxes (4,) -> their IoU, zero where they do not meet."""
-    pairs = torch.tensor(
-        [
-            [[2, 1, 6, 5], [4, 3, 9, 6]],
-            [[0, 0, 10, 10], [2, 3, 6, 8]],
-            [[1, 2, 5, 9], [1, 2, 5, 9]],
-            [[0, 0, 3, 3], [5, 6, 9, 8]],  # apart in x and in y
-            [[0, 0, 4, 4], [6, 1, 8, 3]],  # apart in x alone
-            [[0, 0, 4, 4], [4, 0, 8, 4]],  # side by side
-        ]
-    ).double()
-    given = [
-        _number(_result(function, a, b), "for two boxes your function gives") for a, b in pairs
-    ]
-    a, b = pairs.unbind(1)
-
-    def areas(boxes: Tensor, last: int = 0) -> Tensor:
-        return (boxes[:, 2:] - boxes[:, :2] + last).prod(1)
-
-    sides = torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])
-    both, total, around = sides.clamp(min=0).prod(1), areas(a) + areas(b), torch.cat([a, b], 1)
-    around = around[:, [0, 1, 4, 5]].minimum(around[:, [4, 5, 0, 1]])
-    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - around[:, :2]).prod(1)
-    one_more = (sides + 1).clamp(min=0).prod(1)
-    inclusive = one_more / (areas(a, 1) + areas(b, 1) - one_more)
-    raw = [sides.prod(1) / (total - sides.prod(1)), sides.prod(1) / (total - both)]
+    partly, inside, same = (
+        [[2, 1, 6, 5], [4, 3, 9, 6]],
+        [[0, 0, 9, 9], [2, 3, 6, 8]],
+        [[1, 2, 5, 9]],
+    )
+    apart = [[[0, 0, 4, 4], other] for other in ([5, 6, 9, 8], [6, 1, 8, 3], [4, 0, 8, 4])]
+    pairs = torch.tensor([partly, inside, same * 2, *apart]).double()
+    lead = "for two boxes your function gives"
+    given = torch.tensor([_number(_result(function, *pair), lead) for pair in pairs]).double()
+    (start, end), (others, ends) = ((box[:, :2], box[:, 2:]) for box in pairs.unbind(1))
+    sides = torch.minimum(end, ends) - torch.maximum(start, others)
+    hull = (torch.maximum(end, ends) - torch.minimum(start, others)).prod(1)
+    raw, both = sides.prod(1), sides.clamp(min=0).prod(1)
+    first, second = (end - start).prod(1), (ends - others).prod(1)
+    inclusive = boxes.iou(pairs[:, 0] + _LAST, pairs[:, 1] + _LAST).diagonal()
+    total, truth = first + second, both / (first + second - both)
+    of_one = [both / area for area in (first, second, first.minimum(second))]
     slips = {
         "boxes that do not meet have no overlap, but yours multiplies negative sides: cut each "
-        "side off at zero first.": raw,
+        "side off at zero first.": [raw / (total - raw), raw / (total - both)],
         "the last row and column are counted in (+ 1); these boxes are half-open.": inclusive,
         "the union holds the overlap once, A + B counts it twice.": both / total,
         "that is twice the overlap over A + B (Dice), another measure.": 2 * both / total,
-        "divide by the union, not by the area of one box.": [
-            both / area for area in (areas(a), areas(b), areas(a).minimum(areas(b)))
-        ],
+        "divide by the union, not by the area of one box.": of_one,
         "divide by the union, not by the rectangle around both.": both / hull,
         "the overlap is right, in pixels: divide it by the union.": both,
-        "that is the union minus the overlap, as a share: 1 - IoU.": 1 - both / (total - both),
-        "that is per cent: leave it a share of 1.": 100 * both / (total - both),
+        "that is 1 - IoU.": 1 - truth,
+        "that is per cent: leave it a share of 1.": 100 * truth,
     }
-    _compare(torch.tensor(given).double(), both / (total - both), slips)
+    _compare(given, truth, slips)
     return _right("also for boxes that do not meet, and for one inside the other.")
 
 
@@ -1124,22 +1131,9 @@ def box_of_mask(function: Any) -> Verdict:
     mask[0, 1:4, 4], mask[0, 3, 2:8], mask[1, 2, 5] = True, True, True
     mask[2] = torch.eye(6, 9, dtype=torch.bool)
     lead = "for a mask your function gives"
-    given = torch.cat([_four(_result(function, part), lead) for part in mask])
-    truth = torch.tensor([2, 1, 8, 4, 5, 2, 6, 3, 0, 0, 6, 6]).double()
-    ends = torch.tensor([0, 0, 1, 1]).double().repeat(3)
-    each = truth.view(3, 4)
-    slips = {
-        "the last row and column lie outside of your box: half-open boxes end one further.": truth
-        - ends,
-        "rows and columns are swapped: x counts columns.": [
-            (truth - last).view(3, 4)[:, [1, 0, 3, 2]].flatten() for last in (0 * ends, ends)
-        ],
-        "these are x, y, width and height: give the end, not the size.": torch.cat(
-            [each[:, :2], each[:, 2:] - each[:, :2]], 1
-        ).flatten(),
-        "the box is too large by a row and a column.": truth + ends,
-        "it is not the smallest box around all true pixels.": True,
-    }
+    given = torch.stack([_four(_result(function, part), lead) for part in mask])
+    truth = torch.tensor([[2, 1, 8, 4], [5, 2, 6, 3], [0, 0, 6, 6]]).double()
+    slips = {**_box_slips(truth), "it is not the smallest box around all true pixels.": True}
     _compare(given, truth, slips, _within(1e-6))
     lead = "for a mask without a true pixel"
     try:
@@ -1161,48 +1155,39 @@ def component_box(function: Any) -> Verdict:
     fields = cam.upsample(_randn(2)(2, 5, 6), (20, 30))
     cases = [(4 * drawn, 0.5), (fields[0], 0.2), (fields[1], 0.6)]
     lead = "for a map your function gives"
-    given = torch.cat([_four(_result(function, *case), lead) for case in cases])
+    given = torch.stack([_four(_result(function, *case), lead) for case in cases])
 
-    def found(best: str = "pixels", links: int = 2, cut: str = "share", last: int = 1) -> Tensor:
+    def found(key: str = "pixels", links: int = 2, cut: str = "") -> Tensor:
         ends = []
         for heatmap, share in cases:
             low, high = heatmap.min() * (cut == "min-max"), heatmap.max()
             above = heatmap > (share if cut == "absolute" else low + share * (high - low))
-            around = ndimage.generate_binary_structure(2, links)
-            regions = torch.from_numpy(ndimage.label(above.numpy(), around)[0])
-            parts = [regions == n for n in range(1, int(regions.max()) + 1)]
-            places = [part.nonzero().flip(1) for part in parts]
-            sizes = {
-                "pixels": [len(xy) for xy in places],
-                "brightest": [heatmap[part].max() for part in parts],
-                "sum": [heatmap[part].sum() for part in parts],
-                "box": [(xy.amax(0) - xy.amin(0) + 1).prod() for xy in places],
+            near = ndimage.generate_binary_structure(2, links)
+            numbers = torch.from_numpy(ndimage.label(above.numpy(), near)[0])
+            regions = [numbers == n for n in range(1, int(numbers.max()) + 1)]
+            worth = {
+                "pixels": [r.sum() for r in regions],
+                "brightest": [heatmap[r].max() for r in regions],
+                "sum": [heatmap[r].sum() for r in regions],
+                "box": [r.any(0).sum() * r.any(1).sum() for r in regions],
             }
-            order = torch.tensor(sizes.get(best, sizes["pixels"])).argmax()
-            xy = above.nonzero().flip(1) if best == "all" else places[int(order)]
-            ends += [xy.amin(0), xy.amax(0) + last]
-        return torch.cat(ends).double()
+            best = above if key == "all" else regions[int(torch.stack(worth[key]).argmax())]
+            yx = best.nonzero()
+            ends.append(torch.cat([yx.amin(0).flip(0), yx.amax(0).flip(0) + 1]).double())
+        return torch.stack(ends)
 
-    truth = found()
     slips = {
-        "the last row and column lie outside of your box: half-open boxes end one further.": found(
-            last=0
-        ),
-        "rows and columns are swapped: x counts columns.": [
-            found(last=last).view(-1, 2).flip(1).flatten() for last in (0, 1)
-        ],
+        **_box_slips(found()),
         "it is around all pixels above the share: take one connected region.": found("all"),
         "it is around the brightest region: take the one with most pixels.": found("brightest"),
         "regions are compared by their sum of values: count their pixels.": found("sum"),
         "regions are compared by the area of their boxes: count their pixels.": found("box"),
         "pixels that touch at a corner belong together: 8 neighbours, not 4.": found(links=1),
-        "the share is taken between minimum and maximum: the paper's is of the maximum.": found(
-            cut="min-max"
-        ),
+        "the share is of the range; the paper's is of the maximum.": found(cut="min-max"),
         "the share is used as a map value: multiply it by the maximum.": found(cut="absolute"),
         "at least one box is another than that around the largest region above the share.": True,
     }
-    _compare(given, truth, slips, _within(1e-6))
+    _compare(given, found(), slips, _within(1e-6))
     return _right("most pixels, eight neighbours, a share of the maximum, half-open.")
 
 
@@ -1217,35 +1202,31 @@ def share_chosen(function: Any) -> Verdict:
     )
     pair = _result(function, valid, test, shares)
     given = _several(pair, "your function gives", "two numbers, the share and the error", 2)
-    errors, on_test = (missed.mean(1) for missed in (valid, test))
-    best, lure, worst = errors.argmin(), on_test.argmin(), errors.argmax()
+    errors, on_test = valid.mean(1), test.mean(1)
+    best, lure, worst = (int(i) for i in (errors.argmin(), on_test.argmin(), errors.argmax()))
 
-    def answer(i: Tensor, error: Tensor) -> Tensor:
-        return torch.stack([torch.tensor(shares)[i].double(), error])
+    def answer(i: int, error: Tensor) -> Tensor:
+        return torch.tensor([shares[i], error]).double()
 
     truth = answer(best, on_test[best])
     slips = {
-        "the share is the one that suits the test pictures: choose on validation pictures.": [
-            answer(lure, on_test[lure]),
-            answer(lure, errors[lure]),
+        "the share suits the test pictures: choose on validation pictures.": [
+            answer(lure, of[lure]) for of in (on_test, errors)
         ],
         "the error is that of the pictures on which the share was chosen.": answer(
             best, errors[best]
         ),
-        "the error is the lowest of the test pictures, which another share has.": answer(
+        "the error is the lowest of the test pictures, at another share.": answer(
             best, on_test[lure]
         ),
         "1 is a miss: the lowest mean is the best.": [
-            answer(worst, on_test[worst]),
-            answer(worst, errors[worst]),
+            answer(worst, of[worst]) for of in (on_test, errors)
         ],
-        "the second number is the share that is right, not the error.": answer(
-            best, 1 - on_test[best]
-        ),
+        "the second is the share that is right, not the error.": answer(best, 1 - on_test[best]),
         "the first number is the place of the share in the list.": bool(given[0] == best),
         "the two numbers are swapped: first the share.": truth.flip(0),
         "the share is right, the error is not the mean over the test pictures.": bool(
-            (given - truth)[0].abs() < 1e-6
+            abs(given[0] - shares[best]) < 1e-6
         ),
         "that is none of the shares, or not the best.": True,
     }
@@ -1257,29 +1238,30 @@ def share_chosen(function: Any) -> Verdict:
 def half_open_boxes(of_ilsvrc: Any, of_cub: Any) -> Verdict:
     """Functions from (xmin, ymin, xmax, ymax), last pixel in, and from (x, y, w, h)."""
     raw = torch.tensor([[3, 4, 20, 9], [0, 0, 499, 374]]).double()
-    last, size = torch.tensor([0, 0, 1, 1]), torch.cat([raw[:, :2], raw[:, :2] + raw[:, 2:]], 1)
-    wrong = {
-        "ILSVRC": {
-            "nothing has changed, but the pixels xmax and ymax belong to the box.": raw,
-            "the first pixel stays where it is: only the end moves.": [raw + 1, raw - 1 + last],
-            "half-open boxes end one *after* the last pixel.": raw - last,
-            "xmax and ymax are places, not sizes.": [size, size + last],
-        },
-        "CUB": {
-            "nothing has changed, but the last two numbers are sizes.": raw,
-            "x + w is the first pixel outside already.": [size + last, size - last],
-            "the last two numbers are sizes, not places.": raw + last,
-            "width belongs to x and height to y.": size[:, :2].repeat(1, 2)
-            + torch.cat([0 * raw[:, :2], raw[:, [3, 2]]], 1),
-        },
+    size, turned = (
+        torch.cat([raw[:, :2], raw[:, :2] + raw[:, order]], dim=1) for order in ([2, 3], [3, 2])
+    )
+    last_in: dict[str, Any] = {
+        "nothing has changed, but the pixels xmax and ymax belong to the box.": raw,
+        "the first pixel stays where it is: only the end moves.": [raw + 1, raw - 1 + _LAST],
+        "half-open boxes end one *after* the last pixel.": raw - _LAST,
+        "xmax and ymax are places, not sizes.": [size, size + _LAST],
     }
-    truths = {"ILSVRC": raw + last, "CUB": size}
-    for (kind, slips), function in zip(wrong.items(), (of_ilsvrc, of_cub), strict=True):
+    sized: dict[str, Any] = {
+        "nothing has changed, but the last two numbers are sizes.": raw,
+        "x + w is the first pixel outside already.": [size + _LAST, size - _LAST],
+        "the last two numbers are sizes, not places.": raw + _LAST,
+        "width belongs to x and height to y.": turned,
+    }
+    for kind, function, truth, slips in (
+        ("ILSVRC", of_ilsvrc, raw + _LAST, last_in),
+        ("CUB", of_cub, size, sized),
+    ):
         lead = f"for a box of {kind} your function gives"
         given = torch.stack([_four(_result(function, box), lead) for box in raw])
         named = {f"{kind}: {sentence}": slip for sentence, slip in slips.items()}
         named[f"{kind}: try a box of one pixel by hand."] = True
-        _compare(given, truths[kind], named, _within(1e-6))
+        _compare(given, truth, named, _within(1e-6))
     return _right("both now end at the first pixel outside, and the width is x1 - x0.")
 
 
