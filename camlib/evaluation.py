@@ -33,13 +33,13 @@ class Split(NamedTuple):
     @property
     def masks(self) -> Tensor:
         """Where the picture's class is, all its instances in one, bool (n, h, w)."""
-        own = [t["masks"][t["labels"] == t["label"]].any(dim=0) for t in self.targets]
-        return torch.stack([torch.as_tensor(mask) for mask in own])
+        masks = [t["masks"].as_subclass(Tensor)[t["labels"] == t["label"]] for t in self.targets]
+        return torch.stack([own.any(dim=0) for own in masks])
 
     @property
     def boxes(self) -> list[Tensor]:
         """The boxes of the picture's class, n times (m, 4)."""
-        return [t["boxes"][t["labels"] == t["label"]] for t in self.targets]
+        return [t["boxes"].as_subclass(Tensor)[t["labels"] == t["label"]] for t in self.targets]
 
 
 def split(world: StickerWorld, length: int | None = None) -> Split:
@@ -170,7 +170,7 @@ def failure_kinds(
         if answer != target["label"]:
             kinds.append("wrong class")
             continue
-        own = torch.as_tensor(target["boxes"][target["labels"] == target["label"]]).double()
+        own = target["boxes"].as_subclass(Tensor)[target["labels"] == target["label"]].double()
         corners = torch.minimum(guess[2:], own[:, 2:]) - torch.maximum(guess[:2], own[:, :2])
         both = corners.clamp(min=0).prod(dim=1)
         area, areas = (guess[2:] - guess[:2]).prod(), (own[:, 2:] - own[:, :2]).prod(dim=1)
