@@ -1071,6 +1071,17 @@ def _four(answer: Any, lead: str) -> Tensor:
     return _several(answer, lead, "four numbers, x0, y0, x1, y1")
 
 
+def _rows(answer: Any, lead: str) -> Tensor:
+    """Boxes (n, 4) from a tensor, an array, or a list of boxes."""
+    rows = None
+    with contextlib.suppress(Exception):  # whatever it is, it holds no boxes then
+        rows = answer.tolist() if hasattr(answer, "tolist") else answer
+    if not isinstance(rows, tuple | list):
+        raise _NotYet(f"{lead} {type(answer).__name__}, expected boxes (n, 4).")
+    boxes_given = [_four(row, f"{lead} rows with") for row in rows]
+    return torch.stack(boxes_given) if boxes_given else torch.zeros(0, 4).double()
+
+
 _LAST = torch.tensor([0, 0, 1, 1])  # from a box that names its last pixels to a half-open one
 
 
@@ -1125,70 +1136,79 @@ def overlap_of_boxes(function: Any) -> Verdict:
 
 
 @_check
-def box_of_mask(function: Any) -> Verdict:
-    """A function (bool (H, W)) -> the half-open box around its true pixels, zeros for none."""
-    mask = torch.zeros(3, 6, 9, dtype=torch.bool)
-    mask[0, 1:4, 4], mask[0, 3, 2:8], mask[1, 2, 5] = True, True, True
-    mask[2] = torch.eye(6, 9, dtype=torch.bool)
-    lead = "for a mask your function gives"
-    given = torch.stack([_four(_result(function, part), lead) for part in mask])
-    truth = torch.tensor([[2, 1, 8, 4], [5, 2, 6, 3], [0, 0, 6, 6]]).double()
-    slips = {**_box_slips(truth), "it is not the smallest box around all true pixels.": True}
-    _compare(given, truth, slips, _within(1e-6))
-    lead = "for a mask without a true pixel"
+def boxes_of_masks(function: Any) -> Verdict:
+    """A function (bool (n, H, W)) -> half-open boxes (n, 4), four zeros where none is true."""
+    masks = torch.zeros(4, 6, 9, dtype=torch.bool)
+    masks[0, 1:4, 4], masks[0, 3, 2:8], masks[1, 2, 5] = True, True, True
+    masks[3] = torch.eye(6, 9, dtype=torch.bool)
+    truth = torch.tensor([[2, 1, 8, 4], [5, 2, 6, 3], [0, 0, 0, 0], [0, 0, 6, 6]]).double()
+    filled, lead = masks.any(dim=(1, 2)), "your function gives"
+    given = _rows(_result(function, masks[filled]), lead)
+    _expect_shape(given, (3, 4), "for 3 masks your boxes have shape")
+    slips = {**_box_slips(truth[filled]), "they are not the smallest boxes around each mask.": True}
+    _compare(given, truth[filled], slips, _within(1e-6))
+    note = "with a mask without a true pixel among them"
     try:
-        empty = _four(_result(function, torch.zeros_like(mask[0])), "your function gives")
+        given = _rows(_result(function, masks), lead)
     except _NotYet as stop:
-        raise _NotYet(f"{lead} {stop}") from None
-    if empty.any():
-        raise _NotYet(f"{lead} your function gives {empty.tolist()}, expected four zeros.")
-    return _right("and a mask without a true pixel has the empty box.")
+        raise _NotYet(f"{note} {stop}") from None
+    _expect_shape(given, (4, 4), f"{note} 4 masks get boxes of shape")
+    if not _same(given, truth):
+        raise _NotYet(f"{note} the boxes are {given.int().tolist()}, expected four zeros for it.")
+    return _right("one box for each mask, and four zeros for a mask without a true pixel.")
 
 
 @_check
-def component_box(function: Any) -> Verdict:
-    """A function (heatmap, share) -> box around the largest 8-connected region above the share."""
+def region_boxes(function: Any) -> Verdict:
+    """A function (heatmap, share) -> boxes of all 8-connected regions above it, largest first."""
     drawn = torch.full((12, 16), -0.5)
-    drawn[3:6, 3:7], drawn[6, 7:9], drawn[4, 7:9], drawn[4, 9] = 0.6, 0.6, 0.3, 0.15
-    drawn[0:2, 0:2], drawn[9:12, 3:6] = 1.0, 0.98  # brighter; brighter in sum
-    drawn[0:7, 13], drawn[0, 10:13] = 0.55, 0.55  # fewer pixels in a larger box
-    fields = cam.upsample(_randn(2)(2, 5, 6), (20, 30))
-    cases = [(4 * drawn, 0.5), (fields[0], 0.2), (fields[1], 0.6)]
+    drawn[3:6, 3:7], drawn[6, 7:9], drawn[4, 7:10], drawn[4, 10] = 0.6, 0.6, 0.3, 0.15
+    drawn[0:2, 0:2], drawn[9:12, 3:6] = 1.0, 0.98  # brightest; brightest in sum
+    drawn[0:8, 13], drawn[0, 10:13] = 0.55, 0.55  # fewer pixels in a larger box
+    drawn[3, 2] = 0.5  # at the threshold of the first case, not above it
+    cases = [(4 * drawn, 0.5), (drawn.T.contiguous(), 0.2)]
     lead = "for a map your function gives"
-    given = torch.stack([_four(_result(function, *case), lead) for case in cases])
+    given = torch.cat([_rows(_result(function, *case), lead) for case in cases])
 
-    def found(key: str = "pixels", links: int = 2, cut: str = "") -> Tensor:
-        ends = []
-        for heatmap, share in cases:
-            low, high = heatmap.min() * (cut == "min-max"), heatmap.max()
-            above = heatmap > (share if cut == "absolute" else low + share * (high - low))
+    def found(
+        worth: Callable[..., Any] = lambda m, r: r.sum(),
+        above: Callable[..., Tensor] = lambda m, t: m > t * m.max(),
+        links: int = 2,
+        take: Callable[..., list[Tensor]] = lambda regions, mask: regions,
+    ) -> Tensor:
+        rows = []
+        for m, share in cases:
+            mask = above(m, share)
             near = ndimage.generate_binary_structure(2, links)
-            numbers = torch.from_numpy(ndimage.label(above.numpy(), near)[0])
+            numbers = torch.from_numpy(ndimage.label(mask.numpy(), near)[0])
             regions = [numbers == n for n in range(1, int(numbers.max()) + 1)]
-            worth = {
-                "pixels": [r.sum() for r in regions],
-                "brightest": [heatmap[r].max() for r in regions],
-                "sum": [heatmap[r].sum() for r in regions],
-                "box": [r.any(0).sum() * r.any(1).sum() for r in regions],
-            }
-            best = above if key == "all" else regions[int(torch.stack(worth[key]).argmax())]
-            yx = best.nonzero()
-            ends.append(torch.cat([yx.amin(0).flip(0), yx.amax(0).flip(0) + 1]).double())
-        return torch.stack(ends)
+            regions.sort(key=lambda r, m=m: -worth(m, r))  # type: ignore[misc]
+            places = [r.nonzero().flip(1) for r in take(regions, mask)]  # x, y
+            rows += [torch.cat([xy.amin(0), xy.amax(0) + 1]) for xy in places]
+        return torch.stack(rows).double()
 
     slips = {
         **_box_slips(found()),
-        "it is around all pixels above the share: take one connected region.": found("all"),
-        "it is around the brightest region: take the one with most pixels.": found("brightest"),
-        "regions are compared by their sum of values: count their pixels.": found("sum"),
-        "regions are compared by the area of their boxes: count their pixels.": found("box"),
+        "it is one box around all pixels: give each region its own.": found(take=lambda _, m: [m]),
+        "that is the largest region alone: give them all.": found(take=lambda r, _: r[:1]),
+        "label 0 is the background and no region.": found(take=lambda r, mask: [~mask, *r]),
+        "the smallest comes first: turn the order.": found(lambda m, r: -r.sum()),
+        "they are not sorted: most pixels first.": found(lambda m, r: 0),
+        "sorted by the sum of values: count pixels.": found(lambda m, r: m[r].sum()),
+        "sorted by the brightest pixel: count pixels.": found(lambda m, r: m[r].max()),
+        "sorted by the area of the boxes: count pixels.": found(
+            lambda m, r: r.any(0).sum() * r.any(1).sum()
+        ),
         "pixels that touch at a corner belong together: 8 neighbours, not 4.": found(links=1),
-        "the share is of the range; the paper's is of the maximum.": found(cut="min-max"),
-        "the share is used as a map value: multiply it by the maximum.": found(cut="absolute"),
-        "at least one box is another than that around the largest region above the share.": True,
+        "above means >: a pixel at it stays out.": found(above=lambda m, t: m >= t * m.max()),
+        "the share is of the range; the paper's is of the maximum.": found(
+            above=lambda m, t: m > m.min() + t * (m.max() - m.min())
+        ),
+        "the share is used as a map value: multiply it by the maximum.": found(above=torch.gt),
+        "at least one box is missing, or another than that of a region above the share.": True,
     }
-    _compare(given, found(), slips, _within(1e-6))
-    return _right("most pixels, eight neighbours, a share of the maximum, half-open.")
+    _compare(given, found(), slips)
+    return _right("all regions, most pixels first, eight neighbours, a share of the maximum.")
 
 
 @_check
@@ -1204,25 +1224,23 @@ def share_chosen(function: Any) -> Verdict:
     given = _several(pair, "your function gives", "two numbers, the share and the error", 2)
     errors, on_test = valid.mean(1), test.mean(1)
     best, lure, worst = (int(i) for i in (errors.argmin(), on_test.argmin(), errors.argmax()))
-
-    def answer(i: int, error: Tensor) -> Tensor:
-        return torch.tensor([shares[i], error]).double()
-
-    truth = answer(best, on_test[best])
-    slips = {
+    truth = torch.tensor([shares[best], on_test[best]]).double()
+    wrong = {  # a share's place and the error told
         "the share suits the test pictures: choose on validation pictures.": [
-            answer(lure, of[lure]) for of in (on_test, errors)
+            (lure, of[lure]) for of in (on_test, errors)
         ],
-        "the error is that of the pictures on which the share was chosen.": answer(
-            best, errors[best]
-        ),
-        "the error is the lowest of the test pictures, at another share.": answer(
-            best, on_test[lure]
-        ),
+        "the error is that of the pictures on which the share was chosen.": [(best, errors[best])],
+        "the error is the lowest of the test pictures, at another share.": [(best, on_test[lure])],
         "1 is a miss: the lowest mean is the best.": [
-            answer(worst, of[worst]) for of in (on_test, errors)
+            (worst, of[worst]) for of in (on_test, errors)
         ],
-        "the second is the share that is right, not the error.": answer(best, 1 - on_test[best]),
+        "the second is the share that is right, not the error.": [(best, 1 - on_test[best])],
+    }
+    slips: dict[str, Any] = {
+        sentence: [torch.tensor([shares[i], error]).double() for i, error in answers]
+        for sentence, answers in wrong.items()
+    }
+    slips |= {
         "the first number is the place of the share in the list.": bool(given[0] == best),
         "the two numbers are swapped: first the share.": truth.flip(0),
         "the share is right, the error is not the mean over the test pictures.": bool(

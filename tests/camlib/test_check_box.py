@@ -18,8 +18,8 @@ GARBAGE += [
 ]
 CHECKS = {
     "overlap": check.overlap_of_boxes,
-    "mask": check.box_of_mask,
-    "component": check.component_box,
+    "masks": check.boxes_of_masks,
+    "regions": check.region_boxes,
     "share": check.share_chosen,
     "ilsvrc": lambda function: check.half_open_boxes(function, from_cub),
     "cub": lambda function: check.half_open_boxes(from_ilsvrc, function),
@@ -107,7 +107,7 @@ def test_overlap_says_what_is_wrong(wrong, words):
     rejected(check.overlap_of_boxes(wrong), words)
 
 
-# The box of a mask
+# The boxes of masks
 
 
 def around(mask, last=1):
@@ -125,95 +125,148 @@ def sized(box):
     return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
 
 
-@pytest.mark.parametrize(
-    "right", [around, lambda m: torch.tensor(around(m)), lambda m: tuple(np.float32(around(m)))]
-)
-def test_box_of_mask_accepts_what_is_right(right):
-    assert check.box_of_mask(right).ok
+def each(masks, of=around, empty=(0, 0, 0, 0)):
+    return [of(m) if m.any() else empty for m in masks]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [
-        (lambda m: around(m, last=0), "end one further"),
-        (lambda m: turned(around(m)), "x counts columns"),
-        (lambda m: turned(around(m, last=0)), "x counts columns"),
-        (lambda m: sized(around(m)), "width, height"),
-        (lambda m: around(m, last=2), "too large by a row and a column"),
-        (lambda m: [0, 0, *around(m)[2:]], "not the smallest box"),
-        (lambda m: around(m)[:3], "gives list, expected four numbers"),
-        (lambda m: [*around(m)[:3], "x"], "numbers with str, expected four"),
-        (lambda m: around(m) if m.any() else raising(), "without a true pixel your function stop"),
-        (lambda m: around(m) if m.any() else None, "without a true pixel your function gives None"),
-        (lambda m: around(m) if m.any() else [0, 0, 9, 6], "expected four zeros"),
-    ],
-)
-def test_box_of_mask_says_what_is_wrong(wrong, words):
-    rejected(check.box_of_mask(wrong), words)
-
-
-# The largest component
-
-
-def component(heatmap, share, links=8, pick="pixels", cut=lambda m, t: t * m.max(), last=1):
-    """By OpenCV, where the check goes by SciPy."""
-    values = heatmap.numpy()
-    above = (values > cut(values, share)).astype(np.uint8)
-    _, regions, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=links)
-    worth = {
-        "pixels": stats[1:, cv2.CC_STAT_AREA],
-        "box": stats[1:, cv2.CC_STAT_WIDTH] * stats[1:, cv2.CC_STAT_HEIGHT],
-        "brightest": [values[regions == n].max() for n in range(1, len(stats))],
-        "sum": [values[regions == n].sum() for n in range(1, len(stats))],
-    }
-    return around(above if pick == "all" else regions == 1 + np.argmax(worth[pick]), last)
+def strict(mask):
+    return around(mask) if mask.any() else raising()
 
 
 @pytest.mark.parametrize(
     "right",
     [
-        component,
-        boxes.box_from_map,
-        lambda m, t: boxes.box_from_map(m.double(), t).float().numpy(),
-        lambda m, t: component(m, t, cut=lambda m, t: np.float64(t) * m.max()),
+        each,
+        lambda m: torch.tensor(each(m)),
+        lambda m: np.float32(each(m)),
+        lambda m: [tuple(torch.tensor(box)) for box in each(m)],
+        lambda m: tuple(np.array(box) for box in each(m)),
     ],
 )
-def test_component_accepts_what_is_right(right):
-    assert check.component_box(right).ok
+def test_boxes_of_masks_accepts_what_is_right(right):
+    assert check.boxes_of_masks(right).ok
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda *a: component(*a, last=0), "end one further"),
-        (lambda *a: turned(component(*a)), "x counts columns"),
-        (lambda *a: turned(component(*a, last=0)), "x counts columns"),
-        (lambda *a: sized(component(*a)), "width, height"),
-        (lambda *a: component(*a, last=2), "too large by a row"),
-        (lambda *a: component(*a, pick="all"), "around all pixels above"),
-        (lambda *a: component(*a, pick="brightest"), "brightest region"),
-        (lambda *a: component(*a, pick="sum"), "sum of values"),
-        (lambda *a: component(*a, pick="box"), "area of their boxes"),
-        (lambda *a: component(*a, links=4), "8 neighbours"),
-        (
-            lambda *a: component(*a, cut=lambda m, t: m.min() + t * np.ptp(m)),
-            "share is of the range",
-        ),
-        (lambda *a: component(*a, cut=lambda m, t: t), "used as a map value"),
-        (lambda m, _: component(m, 0.2), "another than that around the largest"),
-        (lambda m, _: 3, "gives int, expected four numbers"),
+        (lambda m: each(m, lambda one: around(one, last=0)), "end one further"),
+        (lambda m: each(m, lambda one: turned(around(one))), "x counts columns"),
+        (lambda m: each(m, lambda one: turned(around(one, last=0))), "x counts columns"),
+        (lambda m: each(m, lambda one: sized(around(one))), "width, height"),
+        (lambda m: each(m, lambda one: around(one, last=2)), "too large by a row and a column"),
+        (lambda m: each(m, lambda one: [0, 0, *around(one)[2:]]), "not the smallest boxes"),
+        (lambda m: [around(m.any(dim=0))] * len(m), "not the smallest boxes"),
+        (lambda m: torch.tensor(each(m)).T, "gives rows with list, expected four numbers"),
+        (lambda m: around(m[0]), "gives rows with int, expected four numbers"),
+        (lambda m: each(m)[:2], "for 3 masks your boxes have shape (2, 4), expected (3, 4)"),
+        (lambda m: [[*box[:3], "x"] for box in each(m)], "rows with numbers with str, expected"),
+        (lambda m: "boxes", "gives str, expected boxes (n, 4)"),
+        (lambda m: [strict(one) for one in m], "without a true pixel among them your function st"),
+        (lambda m: each(m, empty=None), "true pixel among them your function gives rows with Non"),
+        (lambda m: each([one for one in m if one.any()]), "among them 4 masks get boxes of shape"),
+        (lambda m: each(m, empty=(0, 0, 9, 6)), "[0, 0, 9, 6], [0, 0, 6, 6]], expected four zeros"),
     ],
 )
-def test_component_says_what_is_wrong(wrong, words):
-    rejected(check.component_box(wrong), words)
+def test_boxes_of_masks_says_what_is_wrong(wrong, words):
+    rejected(check.boxes_of_masks(wrong), words)
 
 
-def test_component_knows_what_scipy_does_unasked():
+# All regions
+
+
+WORTH = {
+    "pixels": lambda m, r: r.sum(),
+    "fewest": lambda m, r: -r.sum(),
+    "label": lambda m, r: 0,
+    "sum": lambda m, r: m[r].sum(),
+    "brightest": lambda m, r: m[r].max(),
+    "box": lambda m, r: r.any(0).sum() * r.any(1).sum(),
+}
+
+
+def regions(heatmap, share, links=8, order="pixels", cut=lambda m, t: m > t * m.max(), first=1):
+    """By OpenCV, where the check goes by SciPy."""
+    values = heatmap.numpy()
+    count, numbers = cv2.connectedComponents(
+        cut(values, share).astype(np.uint8), connectivity=links
+    )
+    found = [numbers == n for n in range(first, count)]
+    return sorted(found, key=lambda r: -WORTH[order](values, r))
+
+
+def boxed(*case, last=1, **more):
+    return [around(r, last) for r in regions(*case, **more)]
+
+
+def by_solution(heatmap, share):
+    above = (heatmap > share * heatmap.max()).numpy()
+    numbers, _ = ndimage.label(above, np.ones((3, 3)))
+    sizes = np.bincount(numbers.ravel())[1:]
+    return torch.tensor([around(numbers == 1 + i) for i in np.argsort(-sizes)])
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        boxed,
+        by_solution,
+        lambda *a: tuple(np.float32(boxed(*a))),
+        lambda m, t: boxed(m.double(), t, cut=lambda m, t: m > np.float64(t) * m.max()),
+    ],
+)
+def test_regions_accepts_what_is_right(right):
+    assert check.region_boxes(right).ok
+
+
+def test_the_first_region_is_the_books():
+    for seed in range(5):
+        fields = torch.randn(5, 6, generator=torch.Generator().manual_seed(seed))
+        assert boxed(fields, 0.2)[0] == boxes.box_from_map(fields, 0.2).tolist()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda *a: boxed(*a, last=0), "end one further"),
+        (lambda *a: [turned(box) for box in boxed(*a)], "x counts columns"),
+        (lambda *a: [turned(box) for box in boxed(*a, last=0)], "x counts columns"),
+        (lambda *a: [sized(box) for box in boxed(*a)], "width, height"),
+        (lambda *a: boxed(*a, last=2), "too large by a row"),
+        (lambda *a: [around(sum(regions(*a)))], "around all pixels: give"),
+        (lambda *a: boxed(*a)[:1], "largest region alone"),
+        (lambda *a: [boxes.box_from_map(*a).tolist()], "largest region alone"),
+        (lambda *a: boxed(*a, first=0), "label 0 is the background"),
+        (lambda *a: boxed(*a, order="fewest"), "smallest comes first"),
+        (lambda *a: boxed(*a, order="label"), "not sorted"),
+        (lambda *a: boxed(*a, order="sum"), "sum of values"),
+        (lambda *a: boxed(*a, order="brightest"), "brightest pixel"),
+        (lambda *a: boxed(*a, order="box"), "area of the boxes"),
+        (lambda *a: boxed(*a, links=4), "8 neighbours"),
+        (lambda *a: boxed(*a, cut=lambda m, t: m >= t * m.max()), "a pixel at it stays out"),
+        (
+            lambda *a: boxed(*a, cut=lambda m, t: m > m.min() + t * np.ptp(m)),
+            "share is of the range",
+        ),
+        (lambda *a: boxed(*a, cut=lambda m, t: m > t), "used as a map value"),
+        (lambda m, _: boxed(m, 0.2), "at least one box is missing"),
+        (lambda *a: boxed(*a)[:2], "at least one box is missing"),
+        (lambda *a: [], "at least one box is missing"),
+        (lambda m, _: 3, "gives int, expected boxes (n, 4)"),
+        (lambda *a: boxed(*a)[0], "gives rows with int, expected four numbers"),
+    ],
+)
+def test_regions_says_what_is_wrong(wrong, words):
+    rejected(check.region_boxes(wrong), words)
+
+
+def test_regions_knows_what_scipy_does_unasked():
     def labelled(heatmap, share):
-        numbers, _ = ndimage.label((heatmap > share * heatmap.max()).numpy())
-        return around(numbers == 1 + np.bincount(numbers.ravel())[1:].argmax())
+        numbers, count = ndimage.label((heatmap > share * heatmap.max()).numpy())
+        found = sorted((numbers == n for n in range(1, count + 1)), key=lambda r: -r.sum())
+        return [around(r) for r in found]
 
-    rejected(check.component_box(labelled), "8 neighbours")
+    rejected(check.region_boxes(labelled), "8 neighbours")
 
 
 # Choose, then report
