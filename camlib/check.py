@@ -1426,6 +1426,7 @@ def maximum_gradient(function: Any) -> Verdict:
     """A function (features (K, H, W), gradient (K,) by the pooled channels) -> (K, H, W)."""
     randn = _randn(12)
     features, above = randn(5, 3, 4).relu() + 0.1 * randn(5, 3, 4).abs(), randn(5)
+    features[2] *= -1  # a channel without a positive value has a maximum all the same
     given = _tensor(_result(function, features, above))
     _expect_shape(given, (5, 3, 4), "for features (5, 3, 4) your answer has shape")
     at, push = features.flatten(1).argmax(1), above[:, None, None].expand(5, 3, 4)
@@ -1440,6 +1441,9 @@ def maximum_gradient(function: Any) -> Verdict:
             one * features * push,
         ],
         "only one channel gets a gradient: each has a maximum of its own.": first * push,
+        "a negative maximum gets a gradient, too: here no ReLU is in between.": one
+        * push
+        * (features > 0),
         "each channel has its gradient, at another place than its maximum: a flat index is "
         "y * W + x.": _same(given.sum((1, 2)), above),
         "zero but at each channel's maximum; there, the gradient that comes in.": True,

@@ -66,6 +66,7 @@ def test_maximum_gradient_takes_right_answers(right):
         (lambda f, g: one(f) * f, "its derivative is 1"),
         (lambda f, g: by_mask(f, g) * f, "its derivative is 1"),
         (lambda f, g: (f == f.max()) * g[:, None, None], "only one channel"),
+        (lambda f, g: by_mask(f, g) * (f > 0), "a negative maximum"),
         (transposed_place, "y * W + x"),
         (lambda f, g: -by_mask(f, g), "zero but at each"),
         (lambda f, g: by_mask(f, g).sum(0), "has shape"),
