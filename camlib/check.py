@@ -1293,25 +1293,28 @@ _SPOTS = {
     "other": [20, 20, 30, 30],  # where an object of class 5 is
     "nowhere": [0, 0, 0, 0],
 }
-_RULE = {  # of a picture of class 3: what is wrong -> guesses, its instances, whether it is missed
-    "a guess of the right class on the object is a hit, and a hit is 0.": ("3@on", "on", 0),
-    "a guess far from the object is a miss, and a miss is 1.": ("3@far", "on", 1),
-    "a box of another class on the object counts: compare the classes.": ("5@on", "on", 1),
-    "a box on an object of another class counts: compare `labels`.": ("3@other", "on", 1),
-    "only the first guess is looked at.": ("5@on 3@far 3@on", "on", 0),
-    "class and box have to be right in the same guess.": ("3@far 5@on", "on", 1),
-    "every instance is asked for, or their mean: one is enough.": ("3@on", "on far far", 0),
-    "only the first instance is looked at: any of the class will do.": ("3@on", "far on", 0),
-    "an IoU of exactly 0.5 is enough.": ("3@half", "on", 0),
-    "an IoU below 0.5 is not enough.": ("3@less", "on", 1),
-    "the empty box (0, 0, 0, 0) overlaps nothing.": ("3@nowhere", "on", 1),
+_RANKS = {  # of a picture of class 3: what is wrong -> guesses, its instances, the rank asked for
+    "the only guess has the right class and lies on the object: its rank is 1.": ("3@on", "on", 1),
+    "a guess far from the object is no hit, and none is 0.": ("3@far", "on", 0),
+    "a box of another class on the object counts: compare the classes.": ("5@on", "on", 0),
+    "a box on an object of another class counts: compare `labels`.": ("3@other", "on", 0),
+    "a guess that names another object counts: compare with `label`.": ("5@other", "on", 0),
+    "the second of two guesses is the hit: look at all, its rank is 2.": ("3@far 3@on", "on", 2),
+    "guesses of other classes have a rank too: count them.": ("5@far 3@far 3@on", "on", 3),
+    "of several hits the first is asked, not the last or their number.": ("3@on 3@on", "on", 1),
+    "class and box have to be right in the same guess.": ("3@far 5@on", "on", 0),
+    "every instance is asked for, or their mean: one is enough.": ("3@on", "on far far", 1),
+    "only the first instance is looked at: any of the class will do.": ("3@on", "far on", 1),
+    "an IoU of exactly 0.5 is enough.": ("3@half", "on", 1),
+    "an IoU below 0.5 is not enough.": ("3@less", "on", 0),
+    "the empty box (0, 0, 0, 0) overlaps nothing.": ("3@nowhere 3@on", "on", 2),
 }
 
 
 @_check
-def ilsvrc_missed(function: Any) -> Verdict:
-    """A function (classes, guesses, target) -> whether one picture is missed by ILSVRC's rule."""
-    for sentence, (guesses, own, truth) in _RULE.items():
+def hit_rank(function: Any) -> Verdict:
+    """A function (classes, guesses, target) -> rank of the first hit by ILSVRC's rule, or 0."""
+    for sentence, (guesses, own, truth) in _RANKS.items():
         classes, places = zip(*(guess.split("@") for guess in guesses.split()), strict=True)
         objects = [_SPOTS[place] for place in (*own.split(), "other")]
         target = {
@@ -1321,8 +1324,7 @@ def ilsvrc_missed(function: Any) -> Verdict:
         }
         shown = torch.tensor([_SPOTS[place] for place in places])
         found = _result(function, torch.tensor([int(c) for c in classes]), shown, target)
-        found = float(found) if isinstance(found, bool) else found
-        given = _number(found, "your function gives", "1 for a miss, 0 for a hit")
+        given = _number(found, "your function gives", "the rank of the first hit, or 0")
         _refuse(given, {sentence: given != truth})
     return _right("class and box of one guess, any instance, and 0.5 included.")
 
@@ -1363,7 +1365,9 @@ def two_boxes_each(function: Any) -> Verdict:
     tight = torch.tensor([[5, 5, 9, 9], [2, 3, 4, 6], [7, 1, 8, 3]])
     loose = tight + torch.tensor([-2, -1, 3, 2])
     try:
-        of, found = _result(function, classes, tight, loose)
+        pair = _result(function, classes, tight, loose)
+        # Row by row, so that a list of tensors is as good as a tensor.
+        of, found = ([torch.as_tensor(one).tolist() for one in part] for part in pair)
         labels = _tensor(torch.as_tensor(of)).flatten().tolist()
         rows = _tensor(torch.as_tensor(found)).reshape(len(labels), 4).tolist()
     except (TypeError, ValueError, RuntimeError):

@@ -9,7 +9,7 @@ from torchvision.ops import box_iou
 from camlib import boxes, check, metrics
 
 GARBAGE = [None, "map", 3, [1, 2], {}, object(), float("nan"), torch.zeros(0), torch.tensor(True)]
-CHECKS = [check.ilsvrc_missed, check.centre_box, check.two_boxes_each, check.error_parts]
+CHECKS = [check.hit_rank, check.centre_box, check.two_boxes_each, check.error_parts]
 
 
 def rejected(verdict, *words):
@@ -40,84 +40,108 @@ def test_what_keeps_a_function_from_an_answer(checked):
     rejected(checked(lambda *_: ...), "still gives `...`")
 
 
-# The rule of ILSVRC
+# The rank of the first hit by the rule of ILSVRC
 
 
-def rule(classes, guesses, target, *, by_class=True, by_label=True, over=torch.any, least=0.5):
-    own = target["boxes"][target["labels"] == target["label"]] if by_label else target["boxes"]
-    tried = guesses[classes == target["label"]] if by_class else guesses
-    if not len(tried):
-        return 1
-    good = box_iou(tried.float(), own).nan_to_num(0) >= least
-    return int(not over(good, dim=1).any())
+def rank(classes, guesses, target, *, by_class=True, by_label=True, over=torch.any, least=0.5):
+    label, labels = target["label"], target["labels"]
+    own = target["boxes"][labels == label] if by_label else target["boxes"]
+    good = over(box_iou(guesses.float(), own).nan_to_num(0) >= least, dim=1)
+    hits = (good & (classes == label) if by_class else good).tolist()
+    return hits.index(True) + 1 if any(hits) else 0
 
 
 def by_metrics(classes, guesses, target):
-    return metrics.localization_error(classes[None], guesses[None].float(), [target])[0]
-
-
-def strict(classes, guesses, target):
-    return rule(classes, guesses, target, least=0.5001)
+    for i in range(len(classes)):
+        one = classes[None, i : i + 1], guesses[None, i : i + 1].float()
+        if metrics.localization_error(*one, [target])[0] == 0:
+            return i + 1
+    return 0
 
 
 def first_guess(classes, guesses, target):
-    return rule(classes[:1], guesses[:1], target)
+    return rank(classes[:1], guesses[:1], target)
+
+
+def of_its_class(classes, guesses, target):
+    own = classes == target["label"]
+    return rank(classes[own], guesses[own], target) if own.any() else 0
+
+
+def last_hit(classes, guesses, target):
+    back = rank(classes.flip(0), guesses.flip(0), target)
+    return back and len(classes) + 1 - back
 
 
 def class_anywhere(classes, guesses, target):
-    return max(int(3 not in classes.tolist()), rule(classes, guesses, target, by_class=False))
+    return rank(classes, guesses, target, by_class=False) if 3 in classes.tolist() else 0
 
 
 def mean_iou(classes, guesses, target):
     own = target["boxes"][target["labels"] == target["label"]]
-    tried = guesses[classes == target["label"]].float()
-    return int(not len(tried) or not (box_iou(tried, own).mean(dim=1) >= 0.5).any())
+    hits = (box_iou(guesses.float(), own).mean(dim=1) >= 0.5) & (classes == target["label"])
+    return int(hits.nonzero()[0]) + 1 if hits.any() else 0
+
+
+def any_object(classes, guesses, target):
+    for i, (c, guess) in enumerate(zip(classes, guesses.float(), strict=True)):
+        named = target["boxes"][target["labels"] == c]
+        if len(named) and box_iou(guess[None], named).max() >= 0.5:
+            return i + 1
+    return 0
 
 
 def empty_is_a_hit(classes, guesses, target):
-    return int(rule(classes, guesses, target) and bool(guesses.any()))
+    empty = [i + 1 for i, guess in enumerate(guesses) if not guess.any()]
+    return empty[0] if empty else rank(classes, guesses, target)
 
 
 @pytest.mark.parametrize(
     "right",
     [
-        rule,
+        rank,
         by_metrics,
-        lambda *a: bool(rule(*a)),
-        lambda *a: torch.tensor(rule(*a)),
-        lambda *a: np.float32(rule(*a)),
-        lambda *a: np.bool_(rule(*a)),
+        lambda *a: torch.tensor(rank(*a)),
+        lambda *a: torch.tensor([rank(*a)]),
+        lambda *a: np.float32(rank(*a)),
+        lambda *a: np.int64(rank(*a)),
     ],
 )
-def test_rule_accepts_what_is_right(right):
-    assert check.ilsvrc_missed(right).ok
+def test_rank_accepts_what_is_right(right):
+    assert check.hit_rank(right).ok
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda *a: 1 - rule(*a), "a hit is 0"),
-        (lambda *_: 0, "a miss is 1"),
-        (lambda *a: rule(*a) and 0.5, "a miss is 1"),
-        (lambda *a: rule(*a, by_class=False), "compare the classes"),
-        (lambda *a: rule(*a, by_label=False), "compare `labels`"),
-        (first_guess, "only the first guess"),
+        (lambda *a: max(0, rank(*a) - 1), "its rank is 1"),
+        (lambda *a: int(rank(*a) == 0), "its rank is 1"),
+        (lambda *a: rank(*a) or -1, "none is 0"),
+        (lambda *a: rank(*a) or len(a[0]) + 1, "none is 0"),
+        (lambda *a: rank(*a, by_class=False), "compare the classes"),
+        (lambda *a: rank(*a, by_label=False), "compare `labels`"),
+        (any_object, "compare with `label`"),
+        (first_guess, "look at all, its rank is 2"),
+        (lambda *a: rank(*a) and 1, "look at all, its rank is 2"),
+        (of_its_class, "have a rank too"),
+        (last_hit, "not the last or their number"),
         (class_anywhere, "in the same guess"),
         (
-            lambda c, g, t: rule(c, g, {**t, "boxes": t["boxes"][:1], "labels": torch.tensor([3])}),
+            lambda c, g, t: rank(c, g, {**t, "boxes": t["boxes"][:1], "labels": torch.tensor([3])}),
             "only the first instance",
         ),
-        (lambda *a: rule(*a, over=torch.all), "every instance is asked for"),
+        (lambda *a: rank(*a, over=torch.all), "every instance is asked for"),
         (mean_iou, "or their mean"),
-        (strict, "exactly 0.5"),
-        (lambda *a: rule(*a, least=0.4), "below 0.5"),
+        (lambda *a: rank(*a, least=0.5001), "exactly 0.5"),
+        (lambda *a: rank(*a, least=0.4), "below 0.5"),
         (empty_is_a_hit, "overlaps nothing"),
-        (lambda *a: "miss", "gives str, expected 1 for a miss"),
-        (lambda c, g, t: boxes.iou(g.float(), t["boxes"]), "expected 1 for a miss"),
+        (lambda *a: "first", "gives str, expected the rank"),
+        (lambda *a: bool(rank(*a)), "gives bool, expected the rank"),
+        (lambda c, g, t: boxes.iou(g.float(), t["boxes"]), "expected the rank"),
     ],
 )
-def test_rule_says_what_is_wrong(wrong, words):
-    rejected(check.ilsvrc_missed(wrong), words)
+def test_rank_says_what_is_wrong(wrong, words):
+    rejected(check.hit_rank(wrong), words)
 
 
 # A centred box
@@ -190,6 +214,9 @@ def five(classes, tight, loose, order=(0, 0, 1, 1, 2), kinds="tltll"):
         lambda *a: tuple(part.tolist() for part in five(*a)),
         lambda *a: tuple(part.double() for part in five(*a)),
         lambda *a: tuple(part.numpy() for part in five(*a)),
+        lambda *a: tuple(list(part) for part in five(*a)),
+        lambda *a: [[row.tolist() for row in part] for part in five(*a)],
+        lambda c, t, lo: ([c[0], c[0], c[1], c[1], c[2]], [t[0], lo[0], t[1], lo[1], lo[2]]),
     ],
 )
 def test_five_guesses_accepts_what_is_right(right):
