@@ -68,7 +68,8 @@ def test_every_row_has_every_seed(stored):
     assert len(stored["seeds"]) >= 3
     for row in localization.ROWS:
         has = [int(seed) for seed in stored["rows"][row]]
-        assert has == stored["seeds"] or (row in seeds.ON_PARTS and len(has) >= 2), row
+        # Those on parts are an addition to the tables: the chapter says how many there are.
+        assert has == stored["seeds"] or (row in seeds.ON_PARTS and set(has) < {*stored["seeds"]})
 
 
 def test_figures_are_rates_and_fit_together(stored):
