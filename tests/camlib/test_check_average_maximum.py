@@ -4,17 +4,11 @@ they can say is provoked by a wrong answer."""
 import numpy as np
 import pytest
 import torch
+from verdicts import GARBAGE, rejected
 
 from camlib import check, metrics
 
-GARBAGE = [None, "map", 3, [1, 2], {}, object(), float("nan"), torch.zeros(0), torch.tensor(True)]
 CHECKS = [check.maximum_gradient, check.coverage, check.recall_given, check.soft_maximum]
-
-
-def rejected(verdict, *words):
-    assert isinstance(verdict, check.Verdict)
-    assert not verdict.ok, verdict
-    assert all(word in verdict.message for word in words), verdict.message
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)

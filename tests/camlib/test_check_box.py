@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from verdicts import GARBAGE, rejected
 
 from camlib import boxes, check
 
-GARBAGE = [None, "map", 3, [1, 2], {}, object(), float("nan"), torch.zeros(0), torch.tensor(True)]
-GARBAGE += [
+ODD = [
+    *GARBAGE,
     torch.eye(3).to_sparse(),
     torch.full((4,), torch.nan),
     ["a", "b", "c", "d"],
@@ -26,19 +27,13 @@ CHECKS = {
 }
 
 
-def rejected(verdict, words):
-    assert isinstance(verdict, check.Verdict)
-    assert not verdict.ok, verdict
-    assert words in verdict.message, verdict.message
-
-
 def raising(*_):
     raise RuntimeError("no such box")
 
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_garbage_gets_a_verdict(name):
-    for garbage in GARBAGE:
+    for garbage in ODD:
         if not callable(garbage):
             rejected(CHECKS[name](garbage), "expected your function itself")
         for given in (garbage, (garbage,) * 2, (garbage,) * 4):

@@ -6,27 +6,16 @@ import math
 import pytest
 import torch
 from torch.nn import functional
+from verdicts import GARBAGE, raising, rejected
 
 from camlib import check, metrics, training
 
-GARBAGE = [None, "map", 3, [1, 2], {}, object(), float("nan"), torch.zeros(0), torch.tensor(True)]
 OF_FUNCTIONS = [
     check.top_k_missed,
     check.standard_errors,
     check.repaired_epoch,
     check.cosine_schedule,
 ]
-
-
-def rejected(verdict, *words):
-    assert isinstance(verdict, check.Verdict)
-    assert not verdict.ok, verdict
-    assert all(word in verdict.message for word in words), verdict.message
-    assert repr(verdict).startswith("Not yet: ")
-
-
-def raising(*_):
-    raise RuntimeError("shape mismatch")
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)

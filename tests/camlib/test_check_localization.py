@@ -5,22 +5,11 @@ import numpy as np
 import pytest
 import torch
 from torchvision.ops import box_iou
+from verdicts import GARBAGE, raising, rejected
 
 from camlib import boxes, check, metrics
 
-GARBAGE = [None, "map", 3, [1, 2], {}, object(), float("nan"), torch.zeros(0), torch.tensor(True)]
 CHECKS = [check.hit_rank, check.centre_box, check.two_boxes_each, check.error_parts]
-
-
-def rejected(verdict, *words):
-    assert isinstance(verdict, check.Verdict)
-    assert not verdict.ok, verdict
-    assert all(word in verdict.message for word in words), verdict.message
-    assert repr(verdict).startswith("Not yet: ")
-
-
-def raising(*_):
-    raise RuntimeError("shape mismatch")
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)
