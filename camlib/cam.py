@@ -103,7 +103,7 @@ def _weights_per_channel(
     """w (C, K) and the bias (C,), or (None, None) where the classifier is the identity."""
     advice = (
         "Use a network that ends in average pooling and one linear layer, or a method that does "
-        "not need that, such as Grad-CAM"
+        "not need that, such as gradients.grad_cam(network, images, layer)"
     )
     if not isinstance(features, Tensor) or features.ndim != 4:
         shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
@@ -283,7 +283,7 @@ def _check_identity(
         f"class_activation_maps: for {name}, mean(map) + bias misses the logit by up to "
         f"{float(error.max()):.2g} of the map's size (rounding would be below {allowed:.0e}), so "
         f"these maps are not what the score is made of. Probably {why}. Use a network with "
-        "average pooling and one linear layer, or a method that needs none, such as Grad-CAM"
+        "average pooling and one linear layer, or gradients.grad_cam, which needs none"
     )
 
 
