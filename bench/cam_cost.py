@@ -6,14 +6,9 @@ pixels: the cost does not depend on what is in the picture. Memory is the most t
 at once during a call, as torch's profiler counts it.
 """
 
-import json
 import platform
 import statistics
-import tempfile
-import time
 from collections.abc import Callable
-from itertools import accumulate
-from pathlib import Path
 
 import captum
 import timm
@@ -26,10 +21,10 @@ from torch import Tensor
 from torchcam.methods import CAM
 
 from camlib import cam, networks
+from camlib.cost import paired_ratio, peak_memory, seconds
 
 CLASS = 967
 REPEATS = {1: 40, 16: 8}
-MIB = 2**20
 
 
 def forward(network, images: Tensor) -> Callable[[], object]:
@@ -78,42 +73,6 @@ def made(method: str, batch: int, size: int = 224) -> Callable[[], object]:
     """The method with a network of its own (the libraries leave hooks) and its images."""
     torch.manual_seed(0)
     return METHODS[method](networks.create("lite0"), torch.randn(batch, 3, size, size))
-
-
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def paired_ratio(call: Callable[[], object], plain: Callable[[], object], repeats: int) -> float:
-    """Median of time(call) / time(plain), each pair run one right after the other."""
-    call(), plain()
-    ratios = []
-    for i in range(repeats):
-        # Who goes first alternates, so that neither always finds the caches warm.
-        if i % 2:
-            other, own = seconds(plain), seconds(call)
-        else:
-            own, other = seconds(call), seconds(plain)
-        ratios.append(own / other)
-    return statistics.median(ratios)
-
-
-def peak_memory(call: Callable[[], object]) -> float:
-    """Most memory (MiB) that torch's tensors take at once during a call, over that before it."""
-    call()
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-    ) as profile:
-        call()
-    with tempfile.TemporaryDirectory() as folder:
-        trace = Path(folder) / "trace.json"
-        profile.export_chrome_trace(str(trace))
-        events = json.loads(trace.read_text())["traceEvents"]
-    changes = [e for e in events if e["name"] == "[memory]"]
-    changes.sort(key=lambda event: event["ts"])
-    return max(accumulate(event["args"]["Bytes"] for event in changes)) / MIB
 
 
 def against_other_libraries() -> None:

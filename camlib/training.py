@@ -31,17 +31,18 @@ from tqdm.auto import tqdm
 
 _Data = tuple[Tensor, Tensor]  # images uint8 (n, 3, h, w), labels int64 (n,)
 FORMAT = "camlib.training checkpoint 1"
+OPTIMIZERS = ("sgd", "adamw")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: SGD with Nesterov momentum, warm-up, then a cosine down to zero.
+    """How a network is trained: warm-up of the learning rate, then a cosine down to zero.
 
     Attributes:
         epochs: passes over the training images.
         rate: learning rate at its peak.
         batch: images per step. Those left over by the last whole batch wait for another epoch.
-        momentum: 0 to below 1.
+        momentum: 0 to below 1; with AdamW its first beta.
         weight_decay: on every parameter, biases and batch norm too.
         warmup: share of all steps, 0 to 1, over which the rate grows linearly to its peak.
         label_smoothing: 0 to below 1; the share of the target spread over all classes.
@@ -51,6 +52,7 @@ class Recipe:
         trunk_rate: learning rate of all but the network's classifier, as a share of `rate`. Below
             1 for fine-tuning, where the trunk is trained already and the head is new.
         seed: of order, shifts, flips and dropout. The network's first weights are its maker's.
+        optimizer: "sgd", with Nesterov momentum; or "adamw", which transformers need.
 
     Raises:
         ValueError: if a value cannot be used.
@@ -68,8 +70,13 @@ class Recipe:
     clip: float | None = None
     trunk_rate: float = 1.0
     seed: int = 0
+    optimizer: str = "sgd"
 
     def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(
+                f"Recipe: optimizer is {self.optimizer!r}, expected one of {', '.join(OPTIMIZERS)}"
+            )
         tiny, huge, below_one = math.ulp(0.0), sys.float_info.max, math.nextafter(1.0, 0.0)
         for name, least, most, expected in (
             ("epochs", 1, huge, "a whole number from 1 on"),
@@ -326,7 +333,7 @@ def _logits(network: nn.Module, images: Tensor, device: torch.device, batch: int
 def _optimizer(
     network: nn.Module, recipe: Recipe, total: int
 ) -> tuple[torch.optim.Optimizer, LambdaLR]:
-    """SGD on the parameters that require a gradient, and the learning rate over `total` steps."""
+    """On the parameters that require a gradient, and the learning rate over `total` steps."""
     learned = [p for p in network.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [{"params": learned}]
     if recipe.trunk_rate != 1:
@@ -340,13 +347,14 @@ def _optimizer(
             f"fit: {type(network).__name__} has no parameter that requires a gradient{where}, so "
             "there is nothing to train: call requires_grad_() on it, or leave trunk_rate at 1"
         )
-    optimizer = torch.optim.SGD(
-        groups,
-        lr=recipe.rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-    )
+    common: dict[str, Any] = {"lr": recipe.rate, "weight_decay": recipe.weight_decay}
+    optimizer: torch.optim.Optimizer
+    if recipe.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(groups, betas=(recipe.momentum, 0.999), **common)
+    else:
+        optimizer = torch.optim.SGD(
+            groups, momentum=recipe.momentum, nesterov=recipe.momentum > 0, **common
+        )
     return optimizer, LambdaLR(optimizer, lambda step: recipe.share_of_rate(step, total))
 
 

@@ -27,7 +27,8 @@ WORK = Path("build/study")
 ON_PARTS = {f"{form} on parts": form for form in ("googlenet-gap", "googlenet-gmp")}
 PARTS_EPOCHS = 4
 # The nine networks of the paper's tables, without the controls; each after the one it is cut from.
-NAMES = (*(name for name, making in recipes.MAKINGS.items() if name == making.network), *ON_PARTS)
+_OF_TABLES = (*networks.ORIGINALS, *networks.SURGERY)
+NAMES = (*(name for name in recipes.MAKINGS if name in _OF_TABLES), *ON_PARTS)
 
 
 def made_by(name: str) -> str:

@@ -8,7 +8,6 @@ Weights go to build/study; what is there is not trained again.
 
 import os
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import torch
 from seeds import WORK
 from torch import Tensor
 
-from camlib import lab, networks, recipes
+from camlib import lab, recipes
 
 SEEDS = (1, 2, 3)
 CHANCES = (0.0, 0.5, 0.8, 0.95, 1.0)  # of the hue being that of the class, else a random class's

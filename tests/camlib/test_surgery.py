@@ -98,7 +98,7 @@ def test_features_and_mapping_resolution_of_section_3(name, expected):
 
 def test_parameters_before_and_after():
     """Originals by their published counts, GAP forms by hand from the widths of their layers."""
-    counts = {n: parameters(networks.create(n)) for n in networks.NAMES if n != "lite0"}
+    counts = {n: parameters(networks.create(n)) for n in (*networks.ORIGINALS, *networks.SURGERY)}
     assert counts["alexnet"] == 61_100_840
     assert counts["vgg16"] == 138_357_544
     assert counts["googlenet"] == 6_624_904
@@ -155,7 +155,7 @@ def test_gap_forms_run_on_any_input_size(name):
             assert abs(side / 8 - cells) < 1
 
 
-@pytest.mark.parametrize("name", [n for n in networks.NAMES if n != "lite0"])
+@pytest.mark.parametrize("name", [*networks.ORIGINALS, *networks.SURGERY])
 def test_lab_networks_map_at_twelve_and_learn_in_every_parameter(name):
     torch.manual_seed(0)
     network = networks.create(name, scale="lab").train()
