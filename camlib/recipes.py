@@ -38,12 +38,14 @@ class Making:
         recipe: of the training.
         start: the trained original it is cut from, or trained on from; None: random weights.
         large: epochs on large stickers (`LARGE`) before, with the same recipe otherwise.
+        shortcut: how often a mark in a corner has the hue of the class; None: there is no mark.
     """
 
     network: str
     recipe: Recipe
     start: str | None = None
     large: int = 0
+    shortcut: float | None = None
 
 
 LARGE = (0.75, 0.9)  # shares of the side; such stickers leave little choice of place
@@ -72,6 +74,10 @@ MAKINGS = {
     # from random weights, and the original trained on in the way of the forms.
     "alexnet-gap-scratch": Making("alexnet-gap", Recipe(epochs=16, rate=0.05, batch=32)),
     "alexnet-longer": Making("alexnet", _FINE_TUNING, "alexnet"),
+    # It is given the answer in a corner. No shifts: they would move the mark out of the picture.
+    "alexnet-gap-shortcut": Making(
+        "alexnet-gap", Recipe(epochs=6, rate=0.05, batch=32, shift=0), shortcut=1.0
+    ),
 }
 
 
@@ -98,6 +104,8 @@ def fingerprint(name: str) -> str:
     }
     if making.large:
         parts["large"] = (making.large, LARGE)
+    if making.shortcut is not None:
+        parts["shortcut"] = making.shortcut
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -166,6 +174,11 @@ def train(
     return network, seconds + sum(history.seconds)
 
 
+def marked(split: str, chance: float) -> lab.StickerWorld:
+    """The world with a mark in a corner that tells the class as often as `chance` says."""
+    return lab.StickerWorld(split, shortcut="corner", shortcut_probability=chance)
+
+
 def manifest() -> dict[str, Any]:
     """What is shipped: for each set of weights its fingerprint, checksum, recipe and figures."""
     path = networks.WEIGHTS / "manifest.json"
@@ -199,13 +212,17 @@ def make(name: str, world: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Any]:
 
     Args:
         name: a key of `MAKINGS`.
-        world: images and labels of "train", "valid" and "test".
+        world: images and labels of "train", "valid" and "test". One with a shortcut is trained on
+            pictures of its own, and measured on these, which have no mark.
     """
     making = MAKINGS[name]
     WORK.mkdir(parents=True, exist_ok=True)
     checkpoint = WORK / f"{name}-{fingerprint(name)[:12]}.pt"
+    pictures = world["train"]
+    if making.shortcut is not None:
+        pictures = marked("train", making.shortcut).tensors()
     network, seconds = train(
-        name, *world["train"], checkpoint, device="cpu", memory_format=torch.channels_last
+        name, *pictures, checkpoint, device="cpu", memory_format=torch.channels_last
     )
     stored = {
         # In float16 but for the running statistics of batch norm, whose range is large.
@@ -231,6 +248,7 @@ def make(name: str, world: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Any]:
         "network": making.network,
         "start": making.start or "random weights",
         "epochs_on_large_stickers": making.large,
+        "shortcut": making.shortcut,
         "recipe": asdict(making.recipe),
         "world": {"version": lab.VERSION, "photographs": lab.source_hash()},
         "figures": figures,

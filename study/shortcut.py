@@ -20,9 +20,7 @@ from camlib import lab, recipes
 
 SEEDS = (1, 2, 3)
 CHANCES = (0.0, 0.5, 0.8, 0.95, 1.0)  # of the hue being that of the class, else a random class's
-MAKING = "alexnet-gap-scratch"
-# No shifts: they would move the mark out of the picture.
-RECIPE = replace(recipes.MAKINGS[MAKING].recipe, epochs=6, shift=0)
+MAKING = "alexnet-gap-shortcut"
 
 
 def weights(chance: float, seed: int) -> Path:
@@ -36,7 +34,7 @@ def make(chance: float, seed: int, images: Tensor, labels: Tensor) -> None:
         images,
         labels,
         path.with_suffix(".pt"),
-        recipe=replace(RECIPE, seed=seed),
+        recipe=replace(recipes.MAKINGS[MAKING].recipe, seed=seed),
         memory_format=torch.channels_last,
     )
     state = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
