@@ -45,9 +45,11 @@ lab: $(MADE) ## train the lab networks whose weights in camlib/weights are missi
 	$(BIN)/python -m camlib.recipes
 
 # Hours, and resumable: what is in build/study is not made again.
-study: $(MADE) ## train the lab networks with other seeds and measure them, into camlib/results
+study: $(MADE) ## train the lab networks with other seeds and measure networks and maps, into camlib/results
 	$(BIN)/python study/seeds.py
 	$(BIN)/python study/localization.py
+	$(BIN)/python study/shortcut.py
+	$(BIN)/python study/trust.py
 
 pins: $(MADE) ## write requirements.txt and environment.yml from requirements.in
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

@@ -1,9 +1,9 @@
-"""What a class activation map costs over the plain forward pass, next to other libraries.
+"""What CAM and Grad-CAM cost over the plain forward pass, next to other libraries.
 
 Everything is timed in this one run, interleaved: forward, method, forward, method, ... A time is
 given as the median of the paired ratios to the forward pass beside it. One thread, CPU, random
-pixels: the cost does not depend on what is in the picture. Memory is the most that tensors take
-at once during a call, as torch's profiler counts it.
+pixels, and GoogLeNet with random weights: the cost does not depend on what is in the picture.
+Memory is the most that tensors take at once during a call, as torch's profiler counts it.
 """
 
 import platform
@@ -13,21 +13,23 @@ from collections.abc import Callable
 import captum
 import timm
 import torch
-import torchcam
+import torchcam.methods
 from captum.attr import LayerGradCam
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor
 from torchcam.methods import CAM
 
-from camlib import cam, networks
+from camlib import cam, gradients, networks
 from camlib.cost import paired_ratio, peak_memory, seconds
 
 CLASS = 967
 REPEATS = {1: 40, 16: 8}
 
+# Each method makes a call from a network, its images, and the layer of its last map.
 
-def forward(network, images: Tensor) -> Callable[[], object]:
+
+def forward(network, images: Tensor, layer: str = "") -> Callable[[], object]:
     def run():
         with torch.no_grad():
             return network(images)
@@ -35,12 +37,12 @@ def forward(network, images: Tensor) -> Callable[[], object]:
     return run
 
 
-def camlib_cam(network, images: Tensor) -> Callable[[], object]:
+def camlib_cam(network, images: Tensor, layer: str) -> Callable[[], object]:
     return lambda: cam.class_activation_maps(network, images)
 
 
-def torchcam_cam(network, images: Tensor) -> Callable[[], object]:
-    extractor = CAM(network, target_layer="bn2", fc_layer="classifier")
+def torchcam_cam(network, images: Tensor, layer: str) -> Callable[[], object]:
+    extractor = CAM(network, target_layer=layer, fc_layer="classifier")
 
     def run():
         with torch.no_grad():
@@ -50,13 +52,27 @@ def torchcam_cam(network, images: Tensor) -> Callable[[], object]:
     return run
 
 
-def grad_cam(network, images: Tensor) -> Callable[[], object]:
-    method = GradCAM(network, [network.bn2])
+def camlib_grad_cam(network, images: Tensor, layer: str) -> Callable[[], object]:
+    return lambda: gradients.grad_cam(network, images, layer)
+
+
+def torchcam_grad_cam(network, images: Tensor, layer: str) -> Callable[[], object]:
+    extractor = torchcam.methods.GradCAM(network, target_layer=layer)
+
+    def run():
+        scores = network(images)
+        return extractor(scores.argmax(dim=1).tolist(), scores, normalized=False)
+
+    return run
+
+
+def pytorch_grad_cam(network, images: Tensor, layer: str) -> Callable[[], object]:
+    method = GradCAM(network, [network.get_submodule(layer)])
     return lambda: method(images, [ClassifierOutputTarget(CLASS)] * len(images))
 
 
-def captum_grad_cam(network, images: Tensor) -> Callable[[], object]:
-    method = LayerGradCam(network, network.bn2)
+def captum_grad_cam(network, images: Tensor, layer: str) -> Callable[[], object]:
+    method = LayerGradCam(network, network.get_submodule(layer))
     return lambda: method.attribute(images, target=CLASS)
 
 
@@ -64,26 +80,30 @@ METHODS = {
     "forward": forward,
     "camlib CAM": camlib_cam,
     "torchcam CAM": torchcam_cam,
-    "pytorch-grad-cam GradCAM": grad_cam,
+    "camlib Grad-CAM": camlib_grad_cam,
+    "torchcam GradCAM": torchcam_grad_cam,
+    "pytorch-grad-cam GradCAM": pytorch_grad_cam,
     "captum LayerGradCam": captum_grad_cam,
 }
+LAST_MAPS = {"lite0": "bn2", "googlenet": "features.inception5b"}
 
 
-def made(method: str, batch: int, size: int = 224) -> Callable[[], object]:
+def made(method: str, name: str, batch: int) -> Callable[[], object]:
     """The method with a network of its own (the libraries leave hooks) and its images."""
     torch.manual_seed(0)
-    return METHODS[method](networks.create("lite0"), torch.randn(batch, 3, size, size))
+    network, images = networks.create(name), torch.randn(batch, 3, 224, 224)
+    return METHODS[method](network, images, LAST_MAPS[name])
 
 
-def against_other_libraries() -> None:
-    print("\nEfficientNet-Lite0 at 224, top class: time over a forward pass, memory over it (MiB)")
+def against_other_libraries(name: str) -> None:
+    print(f"\n{name} at 224, top class: time over a forward pass, memory over it (MiB)")
     print(f"{'':26}{'batch 1':>18}{'batch 16':>18}")
-    plain_peak = {batch: peak_memory(made("forward", batch)) for batch in REPEATS}
+    plain_peak = {batch: peak_memory(made("forward", name, batch)) for batch in REPEATS}
     for method in METHODS:
         cells = []
         for batch, repeats in REPEATS.items():
-            ratio = paired_ratio(made(method, batch), made("forward", batch), repeats)
-            extra = peak_memory(made(method, batch)) - plain_peak[batch]
+            ratio = paired_ratio(made(method, name, batch), made("forward", name, batch), repeats)
+            extra = peak_memory(made(method, name, batch)) - plain_peak[batch]
             cells.append(f"{ratio:8.2f} {extra:+8.1f}")
         print(f"{method:26}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
 
@@ -144,7 +164,8 @@ def main() -> None:
         f"{platform.machine()}, one thread"
     )
     agreement()
-    against_other_libraries()
+    for name in LAST_MAPS:
+        against_other_libraries(name)
     growth()
 
 

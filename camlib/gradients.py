@@ -5,6 +5,7 @@ and with one from there on; the gradient goes from the class's score down to the
 further. Nothing is left behind, also after an exception: no hook, no gradient, no changed mode.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -162,7 +163,7 @@ def smoothed(maps: Tensor, sigma: float) -> Tensor:
     Raises:
         ValueError: if sigma is negative, or four of it reach across the whole map.
     """
-    reach = round(4 * sigma) if sigma >= 0 else -1
+    reach = round(4 * sigma) if 0 <= sigma < math.inf else -1
     if maps.ndim < 2 or not 0 <= reach < min(maps.shape[-2:]):
         raise ValueError(
             f"smoothed: got maps of shape {tuple(maps.shape)} and sigma {sigma}, expected maps "
@@ -221,6 +222,11 @@ def _layer_maps(
         arrange: _Reshape = reshape or (lambda output: output)
         wide = torch.promote_types(cut[0].dtype, torch.float32)
         activations = arrange(cut[0].detach()).to(wide)
+        if not bool(activations.isfinite().all()):
+            raise ValueError(
+                f"{caller}: {label} of {name} gives values that are not finite (NaN or infinite): "
+                "check the images and weights, and in half precision their range"
+            )
         maps = []
         for m in range(indices.shape[1]):
             gradient = None

@@ -185,7 +185,9 @@ def create(
         load_shipped(network)
     if num_classes not in (None, len(known)):
         network.reset_classifier(num_classes)
-    return network.eval()
+        network.classes = None
+    made: nn.Module = network.eval()
+    return made
 
 
 def gap_form(original: nn.Module, name: str) -> Network:

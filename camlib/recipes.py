@@ -74,7 +74,7 @@ MAKINGS = {
     # from random weights, and the original trained on in the way of the forms.
     "alexnet-gap-scratch": Making("alexnet-gap", Recipe(epochs=16, rate=0.05, batch=32)),
     "alexnet-longer": Making("alexnet", _FINE_TUNING, "alexnet"),
-    # It is given the answer in a corner. No shifts: they would move the mark out of the picture.
+    # It is given the answer in a corner. No shifts: they would cut the mark.
     "alexnet-gap-shortcut": Making(
         "alexnet-gap", Recipe(epochs=6, rate=0.05, batch=32, shift=0), shortcut=1.0
     ),
@@ -105,7 +105,7 @@ def fingerprint(name: str) -> str:
     if making.large:
         parts["large"] = (making.large, LARGE)
     if making.shortcut is not None:
-        parts["shortcut"] = making.shortcut
+        parts["shortcut"] = (making.shortcut, lab.BADGE)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -107,7 +107,7 @@ def similarity(maps: Tensor, others: Tensor) -> Tensor:
         )
 
     def shown(of: Tensor) -> np.ndarray:
-        flat = of.detach().double().cpu().flatten(0, -3) if of.ndim > 2 else of.double()[None]
+        flat = of.detach().double().cpu().reshape(-1, *of.shape[-2:])
         low, high = (f(dim=(1, 2), keepdim=True) for f in (flat.amin, flat.amax))
         scaled: np.ndarray = ((flat - low) / (high - low).clamp(min=1e-300)).numpy()
         return scaled

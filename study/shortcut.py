@@ -10,17 +10,23 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
+from localization import write
 from seeds import WORK
-from torch import Tensor
+from torch import Tensor, nn
 
-from camlib import lab, recipes
+from camlib import cam, evaluation, lab, networks, recipes, study, training
+from camlib.evaluation import Split
 
 SEEDS = (1, 2, 3)
 CHANCES = (0.0, 0.5, 0.8, 0.95, 1.0)  # of the hue being that of the class, else a random class's
 MAKING = "alexnet-gap-shortcut"
+TEST = 1000
+VISIBLE = 8  # levels of 256 by which a pixel of the mark, or of its shadow, differs at least
+CORNER = 20  # pixels
 
 
 def weights(chance: float, seed: int) -> Path:
@@ -45,16 +51,88 @@ def make(chance: float, seed: int, images: Tensor, labels: Tensor) -> None:
     print(f"mark right with {chance}, seed {seed}: {seconds:.0f} s", flush=True)
 
 
+def share(values: Tensor) -> float:
+    return round(values.double().mean().item(), 4)
+
+
+def measure(network: nn.Module, pictures: dict[str, Split]) -> dict[str, Any]:
+    """What a mark does to the answers, and how much of the map of the answer lies on it."""
+    right, wrong = pictures["with the right mark"], pictures["with a wrong mark"]
+    answers = {
+        name: training.predict(network, of.images, device="cpu").argmax(dim=1)
+        for name, of in pictures.items()
+    }
+    plain = pictures["without a mark"].images
+    # The knob changes nothing else in a picture: the mark is where the two differ.
+    mark = (right.images.int() - plain.int()).abs().amax(dim=1) > VISIBLE
+    inputs = training.normalise(right.images, network)
+    maps = torch.cat(
+        [cam.class_activation_maps(network, some).maps[:, 0] for some in torch.split(inputs, 100)]
+    )
+    positive = cam.upsample(maps, (96, 96)).relu()
+    mass = positive / positive.sum(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+    highest = positive.flatten(1).argmax(dim=1)
+    rows, columns = (highest // 96 - 47.5).abs(), (highest % 96 - 47.5).abs()
+    hints = torch.tensor([target["hint"] for target in wrong.targets])
+    return {
+        "accuracy": {name: share(answers[name] == of.labels) for name, of in pictures.items()},
+        "says the mark": share(answers["with a wrong mark"] == hints),
+        "mass on the mark": share((mass * mark).sum(dim=(1, 2))),
+        "mark's share of the picture": share(mark.double().mean(dim=(1, 2))),
+        "mass on the sticker": share((mass * right.masks).sum(dim=(1, 2))),
+        "sticker's share of the picture": share(right.masks.double().mean(dim=(1, 2))),
+        # Within CORNER pixels of two neighbouring sides; the four squares' share of the picture:
+        "highest in a corner": share((rows > 48 - CORNER) & (columns > 48 - CORNER)),
+        "corners' share of the picture": (2 * CORNER / 96) ** 2,
+    }
+
+
+def pictures_of_test() -> dict[str, Split]:
+    """The same pictures without a mark, with that of their class, and with that of another."""
+    wrong = evaluation.split(recipes.marked("test", 0.0), TEST)
+    # The mark is that of a class drawn at random: now and then the right one.
+    other = [i for i, target in enumerate(wrong.targets) if target["hint"] != target["label"]]
+    return {
+        "without a mark": evaluation.split(lab.StickerWorld("test"), TEST),
+        "with the right mark": evaluation.split(recipes.marked("test", 1.0), TEST),
+        "with a wrong mark": Split(
+            wrong.images[other], [wrong.targets[i] for i in other], wrong.labels[other]
+        ),
+    }
+
+
 def main() -> None:
     wanted = [int(word) for word in sys.argv[1:]] or SEEDS
     WORK.mkdir(parents=True, exist_ok=True)
     for chance in CHANCES:
         missing = [seed for seed in wanted if not weights(chance, seed).exists()]
         if missing:
-            world = lab.StickerWorld("train", shortcut="corner", shortcut_probability=chance)
-            pictures = world.tensors()
+            pictures = recipes.marked("train", chance).tensors()
             for seed in missing:
                 make(chance, seed, *pictures)
+    if sys.argv[1:]:
+        return
+    test = pictures_of_test()
+    rows: dict[str, dict[str, Any]] = {}
+    for chance in CHANCES:
+        rows[str(chance)] = {}
+        for seed in SEEDS:
+            network = networks.create("alexnet-gap", scale="lab")
+            network.load_state_dict(safetensors.torch.load_file(weights(chance, seed)))
+            rows[str(chance)][str(seed)] = measure(
+                network.to(memory_format=torch.channels_last), test
+            )
+    content = {
+        "made by": "study/shortcut.py",
+        "recipe": recipes.fingerprint(MAKING),
+        "chances": CHANCES,
+        "seeds": SEEDS,
+        "images": {name: len(of.labels) for name, of in test.items()},
+        "rows": rows,
+    }
+    study.RESULTS.mkdir(exist_ok=True)
+    write(study.RESULTS / "shortcut.json", content)
+    print("camlib/results/shortcut.json")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
-"""Backprop saliency against finite differences and captum, and what it must leave alone."""
+"""Backprop saliency against finite differences and captum, and what it must leave alone.
+
+And the blur of maps against scipy's. Maps of layers: test_layer_maps.py.
+"""
 
 import captum.attr
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from camlib import gradients, networks
@@ -201,3 +205,30 @@ def test_what_does_not_fit(images):
         gradients.backprop_saliency(network, images)
     assert network.body[2].training
     assert not network.body[3].training
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1, 2.3, 4.0])
+def test_smoothed_is_scipys_gaussian(sigma):
+    maps = torch.randn(2, 3, 17, 25, generator=torch.Generator().manual_seed(3)).double()
+    found = gradients.smoothed(maps, sigma)
+    for mode, close in (("mirror", True), ("reflect", False)):  # the last doubles the border
+        expected = gaussian_filter(maps.numpy(), sigma, mode=mode, truncate=4, axes=(2, 3))
+        assert torch.allclose(found, torch.from_numpy(expected), rtol=0, atol=1e-12) == close
+    assert torch.equal(gradients.smoothed(maps[0, 0], sigma), found[0, 0])
+
+
+def test_smoothed_without_a_width_leaves_maps_as_they_are():
+    maps = torch.randn(2, 3, 1, 25)
+    assert torch.equal(gradients.smoothed(maps, 0), maps)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sigma"),
+    [
+        *(((2, 17, 25), -1), ((2, 17, 25), float("nan")), ((2, 17, 25), float("inf"))),
+        *(((2, 17, 25), 4.25), ((2, 25, 17), 4.25), ((17,), 1)),
+    ],
+)
+def test_smoothed_refuses_what_would_reach_across_the_map(shape, sigma):
+    with pytest.raises(ValueError, match=r"^smoothed: got maps of shape \(.*below a quarter"):
+        gradients.smoothed(torch.zeros(shape), sigma)

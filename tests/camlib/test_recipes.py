@@ -25,7 +25,8 @@ def test_all_names_are_made():
     made = {making.network for making in recipes.MAKINGS.values()}
     assert made == set(networks.NAMES) - {"lite0"}
     cut = {n: m.start for n, m in recipes.MAKINGS.items() if m.start not in (None, m.network)}
-    assert cut == {name: cut.original for name, cut in networks.SURGERY.items()}
+    forms = {name: cut.original for name, cut in networks.SURGERY.items()}
+    assert cut == forms | {"vit": "alexnet"}
 
 
 def test_controls_see_as_many_images_as_an_original_and_its_form():
@@ -65,9 +66,35 @@ def test_a_change_of_recipe_or_world_makes_weights_stale(change, monkeypatch):
         assert "alexnet-gap-scratch" not in stale
 
 
+def test_the_optimizer_of_before_leaves_no_trace_in_a_fingerprint(monkeypatch):
+    """Recipes had none when the first weights were made, and those are not to be made again."""
+    now = {name: recipes.fingerprint(name) for name in recipes.MAKINGS}
+    asdict = dataclasses.asdict
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            recipes,
+            "asdict",
+            lambda recipe: {k: v for k, v in asdict(recipe).items() if k != "optimizer"},
+        )
+        before = {name: recipes.fingerprint(name) for name in recipes.MAKINGS}
+    assert [name for name in now if now[name] != before[name]] == ["vit"]
+    making = recipes.MAKINGS["nin"]
+    other = dataclasses.replace(making.recipe, optimizer="adamw")
+    monkeypatch.setitem(recipes.MAKINGS, "nin", dataclasses.replace(making, recipe=other))
+    assert recipes.fingerprint("nin") != now["nin"]
+
+
+def test_an_untrained_transformer_has_alexnets_trained_convolutions():
+    network = recipes.untrained("vit")
+    original = networks.create("alexnet", pretrained=True, scale="lab")
+    for name, tensor in network.patch_embed.backbone.state_dict().items():
+        assert torch.equal(tensor, original.features.state_dict()[name])
+
+
 def test_other_layers_make_weights_stale(monkeypatch):
     monkeypatch.setitem(networks.UNITS, "lab", 64)
-    assert set(recipes.stale()) == {*networks.SURGERY, "alexnet-gap-scratch"}
+    forms = {name for name, m in recipes.MAKINGS.items() if m.network in networks.SURGERY}
+    assert set(recipes.stale()) == forms
 
 
 def test_files_that_are_missing_damaged_or_cut_from_others_are_stale(tmp_path, monkeypatch):

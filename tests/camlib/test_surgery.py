@@ -214,7 +214,7 @@ def test_max_pooling_breaks_the_identity_and_can_be_mapped_on_purpose():
     assert torch.allclose(scores, network(images), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "nin", "googlenet-gap"])
+@pytest.mark.parametrize("name", ["alexnet", "nin", "googlenet-gap", "vit"])
 def test_other_numbers_of_classes_have_no_names(name):
     network = networks.create(name, num_classes=37, scale="lab")
     assert network(torch.zeros(1, 3, 96, 96)).shape == (1, 37)
@@ -233,11 +233,74 @@ def test_other_numbers_of_classes_have_no_names(name):
         ({"name": "nin", "pretrained": True}, "no weights for nin"),
         ({"name": "lite0", "scale": "lab"}, "lite0"),
         ({"name": "lite0", "num_classes": 10}, "timm.create_model"),
+        ({"name": "vit"}, r"vit exists at lab scale only.*timm.create_model"),
     ],
 )
 def test_what_does_not_exist_is_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         networks.create(**arguments)
+
+
+KEPT = ("conv1", "pool1", "conv2", "pool2", "conv3")  # of AlexNet, in the transformer
+
+
+def test_the_transformer_begins_with_copies_of_alexnets_first_three_convolutions():
+    original = networks.create("alexnet", scale="lab")
+    before = copy.deepcopy(original.state_dict())
+    form = networks.vit_form(original)
+    trunk = form.patch_embed.backbone
+    assert list(dict(trunk.named_children())) == list(KEPT)
+    images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = images
+        for name in KEPT:
+            expected = original.features.get_submodule(name)(expected)
+        assert torch.equal(trunk(images), expected)
+        assert expected.shape == (2, 96, 12, 12)
+        for tensor in (*form.parameters(), *form.buffers()):
+            tensor.zero_()
+    assert all(torch.equal(v, before[k]) for k, v in original.state_dict().items())
+    assert not any(module.training for module in form.modules())
+
+
+def test_the_transformers_tokens_are_the_classs_and_then_the_places_in_order():
+    torch.manual_seed(0)
+    network = networks.create("vit", scale="lab")
+    images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        tokens = network.forward_features(images)
+        assert tokens.shape == (2, 1 + 12 * 12, 96)
+        scores = network.get_classifier()(tokens[:, 0])
+        torch.testing.assert_close(network(images), scores)
+        # Row by row: a token is its place of the convolutions' map.
+        places = network.patch_embed.proj(network.patch_embed.backbone(images))
+        embedded = network.patch_embed(images).reshape(2, 12, 12, 96)
+        torch.testing.assert_close(embedded, places.permute(0, 2, 3, 1))
+    assert (len(network.blocks), network.blocks[0].attn.num_heads) == (4, 3)
+    assert (network.name, network.scale, network.classes) == ("vit", "lab", lab.CLASSES)
+    assert network.transform == networks.LAB_TRANSFORM
+
+
+def test_every_parameter_of_the_transformer_gets_a_gradient():
+    torch.manual_seed(0)
+    network = networks.create("vit", scale="lab")
+    images = torch.randn(2, 3, 96, 96)
+    nn.functional.cross_entropy(network(images), torch.tensor([1, 2])).backward()
+    assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_the_transformer_is_made_from_alexnet_at_lab_scale_alone():
+    vgg16 = networks.create("vgg16", scale="lab")
+    form = networks.create("alexnet-gap", scale="lab")
+    with torch.device("meta"):
+        paper = networks.create("alexnet")
+    for other, found in (
+        *((vgg16, "vgg16"), (form, "alexnet-gap"), (nn.Linear(2, 2), "Linear")),
+        *((paper, "alexnet"), (networks.create("vit", scale="lab"), "vit")),
+    ):
+        says = f"vit_form: it is made from alexnet at lab scale, got {found}"
+        with pytest.raises(ValueError, match=says):
+            networks.vit_form(other)
 
 
 def test_forms_are_made_from_their_own_original():
