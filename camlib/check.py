@@ -1585,3 +1585,710 @@ def soft_maximum(function: Any) -> Verdict:
         if not bool((given - limit).abs().max() < 0.02):
             raise _NotYet(f"for r = {r:g} it should be near the {what}, and is not.")
     return _right("near the average for small r, near the maximum for large r.")
+
+
+# ---- chapter 11 ----
+
+
+@_check
+def rank_correlation(function: Any) -> Verdict:
+    """A function (first, second), maps (H, W) without equal values -> Spearman's correlation."""
+    randn = _randn(31)
+    first = (1.5 * randn(6, 7)).exp()  # far from normal, so that values and ranks disagree
+    second = (first.log() + randn(6, 7)).exp() ** 2
+    lead = "for two maps (6, 7) your function gives"
+    given = torch.tensor(_number(_result(function, first, second), lead)).double()
+
+    def ranks(values: Tensor) -> Tensor:
+        return values.flatten().argsort().argsort().double()
+
+    def pearson(a: Tensor, b: Tensor) -> Tensor:
+        return torch.corrcoef(torch.stack([a.flatten().double(), b.flatten().double()]))[0, 1]
+
+    truth = pearson(ranks(first), ranks(second))
+    rows = [pearson(ranks(a), ranks(b)) for a, b in zip(first, second, strict=True)]
+    slips = {
+        "that is the correlation of the values: put ranks in their place first.": pearson(
+            first, second
+        ),
+        "the sign is wrong: does one of the two orders run from high to low?": -truth,
+        "argsort alone says which pixel comes first, not the place of each pixel in the order.": (
+            pearson(first.flatten().argsort(), second.flatten().argsort())
+        ),
+        "the rows are ranked one by one: all pixels of a map form one order.": [
+            torch.stack(rows).mean(),
+            pearson(first.argsort(1).argsort(1), second.argsort(1).argsort(1)),
+        ],
+        "only one of the two maps is ranked.": [
+            pearson(ranks(first), second),
+            pearson(first, ranks(second)),
+        ],
+        "a correlation is divided by both spreads, and lies between -1 and 1.": bool(
+            given.abs() > 1 + 1e-6
+        ),
+        "rank all pixels of each map, then take the correlation of the ranks.": True,
+    }
+    _compare(given, truth, slips, _within(1e-4))
+    return _right("only the order counts.")
+
+
+@_check
+def mass_share(function: Any) -> Verdict:
+    """A function (heatmap (h, w), mask (h, w) bool) -> share of the positive mass in the mask."""
+    heatmap, mask = _randn(32)(7, 8) + 0.3, torch.arange(56).reshape(7, 8) % 8 > 4
+    lead = "for a map (7, 8) your function gives"
+    given = torch.tensor(_number(_result(function, heatmap, mask), lead)).double()
+    values = heatmap.double()
+    positive, area = values.relu(), mask.double().mean()
+    truth = positive[mask].sum() / positive.sum()
+    scaled = values - values.min()
+    slips = {
+        "negative values are in the sums: cut them off first.": values[mask].sum() / values.sum(),
+        "negative values count as positive: cut them off, do not fold them over.": (
+            values.abs()[mask].sum() / values.abs().sum()
+        ),
+        "the minimum was taken off: that makes mass where the map is negative.": scaled[mask].sum()
+        / scaled.sum(),
+        "that is a sum: divide it by that of the whole map.": positive[mask].sum(),
+        "that is the mass outside the mask.": 1 - truth,
+        "that is a share of pixels: their values are the mass.": [
+            (values > 0)[mask].double().sum() / (values > 0).sum(),
+            (values > 0)[mask].double().mean(),
+            area,
+        ],
+        "that is a mean inside against a mean of the whole, a preference: the share is asked.": (
+            truth / area
+        ),
+        "divided by the area of something: the share compares mass with mass.": [
+            positive[mask].mean(),
+            positive[mask].sum() / mask.numel(),
+        ],
+        "that is 1 where the highest place is in the mask, and 0 elsewhere: a hit, no share.": bool(
+            given in (0, 1)
+        ),
+        "the positive values in the mask, over all positive values.": True,
+    }
+    _compare(given, truth, slips, _within(1e-5))
+    result = _run(function, -heatmap.abs() - 1, mask)
+    try:
+        nothing = float(result)
+    except Exception:  # whatever float() raises: it is no number
+        nothing = math.nan
+    if nothing != 0:
+        raise _NotYet(f"a map without a positive value has no mass: expected 0, got {nothing:.3g}.")
+    return _right("0 also for a map that is negative everywhere.")
+
+
+@_check
+def deletion_area(function: Any) -> Verdict:
+    """A function (score, image, fill, heatmap, steps) -> area under the deletion curve."""
+    randn = _randn(33)
+    image, fill, heatmap = randn(3, 6, 8), 0.5 * randn(3, 6, 8) + 1, randn(6, 8)
+    factors, steps = randn(3, 6, 8).double() + 0.5, 6
+    lead = "for an image (3, 6, 8) and 6 steps your function gives"
+
+    def score(picture: Tensor) -> Tensor:
+        return (picture.double() * factors).sum() ** 2 / 48
+
+    result = _result(function, score, image, fill, heatmap, steps)
+    if isinstance(result, list | tuple) or (isinstance(result, Tensor) and result.numel() > 1):
+        raise _NotYet("the whole curve comes back: its area is one number.")
+    given = torch.tensor(_number(result, lead)).double()
+
+    def curve(order: Tensor, start: Tensor, end: Tensor, pile: bool = True) -> Tensor:
+        values, left = [score(start)], start.flatten(1).clone()
+        for share in order.chunk(steps):
+            if not pile:
+                left = start.flatten(1).clone()
+            left[:, share] = end.flatten(1)[:, share]
+            values.append(score(left.reshape(start.shape)))
+        return torch.stack(values)
+
+    def area(values: Tensor) -> Tensor:
+        return torch.trapezoid(values, dx=1 / (len(values) - 1))
+
+    high = heatmap.flatten().argsort(descending=True)
+    right = curve(high, image, fill)
+    columns = torch.arange(48).reshape(6, 8).T.flatten()
+    slips = {
+        "the image is filled from its lowest pixels on, or back from its highest, which has the "
+        "same area: deletion begins with the whole image and takes the highest pixels first.": area(
+            curve(high.flip(0), image, fill)
+        ),
+        "pixels become zero (black, or grey): put those of the fill in their place.": area(
+            curve(high, image, torch.zeros_like(image))
+        ),
+        "the area is not that over shares from 0 to 1: how wide is a step?": [
+            torch.trapezoid(right),
+            torch.trapezoid(right, dx=1 / (steps + 1)),
+            torch.trapezoid(right, dx=1 / 48),
+        ],
+        "a plain mean or sum of the points: by trapezoids the two ends count half.": [
+            right.mean(),
+            right.sum(),
+            right[1:].mean(),
+            right[:-1].mean(),
+        ],
+        "the curve begins after the first share: the whole image is its first point.": area(
+            right[1:]
+        ),
+        "the curve ends before the last share: the fill alone is its last point.": area(right[:-1]),
+        "each share is deleted from the whole image: what is gone stays gone.": area(
+            curve(high, image, fill, pile=False)
+        ),
+        "the ranks of the pixels serve as their numbers: argsort gives the order already.": [
+            area(curve(high.argsort(), image, fill)),
+        ],
+        "rows and columns of the map are swapped.": area(curve(columns[high], image, fill)),
+        "highest pixels first, share by share, and the area under all points.": True,
+    }
+    _compare(given, area(right), slips, _within(1e-4 * float(right.abs().max())))
+    # With equal values everywhere, an order that is random falls evenly.
+    side = torch.arange(256).reshape(16, 16)
+
+    def upper(picture: Tensor) -> Tensor:
+        return picture[:, side < 128].mean()
+
+    def first(picture: Tensor) -> Tensor:
+        return picture[:, side % 16 < 8].mean()
+
+    level = (torch.ones(3, 16, 16), torch.zeros(3, 16, 16), torch.zeros(16, 16), 16)
+    for part in (upper, first):
+        even = _number(_result(function, part, *level), "for an even map your function gives")
+        if abs(even - 0.5) > 0.1:
+            raise _NotYet("pixels of equal value go in the order of reading: shuffle them first.")
+    return _right("highest first, and equal pixels in no order.")
+
+
+@_check
+def moving_loss(function: Any) -> Verdict:
+    """A function (maps, region, logits, old_logits, weight) -> the loss of each image, (N,)."""
+    randn = _randn(34)
+    maps, old, weight = randn(4, 5, 6), randn(4, 7), 0.7
+    logits = old + 0.5 * randn(4, 7)
+    region = (torch.arange(30).reshape(5, 6) % 6 > 3).float()
+    maps.requires_grad_()
+    logits.requires_grad_()
+    with torch.enable_grad():
+        result = _result(function, maps, region, logits, old, weight)
+        given = _tensor(result)
+        if given.shape == ():
+            raise _NotYet("one number for all images: a loss for each is asked, (N,).")
+        _expect_shape(given, (4,), "for maps (4, 5, 6) your answer has shape")
+        m, change = maps.detach().double(), (logits - old).detach().double()
+        positive = m.relu()
+        inside = (positive * region).sum((1, 2))
+        share, kept = inside / positive.sum((1, 2)), change.square().mean(1)
+        slips = {
+            "the share has the wrong sign: a loss is made small, and the share is to grow.": (
+                share + weight * kept
+            ),
+            "the logits are not kept: their term is missing.": -share,
+            "the share is missing.": weight * kept,
+            "the weight is missing.": kept - share,
+            "the weight stands before the share: it belongs to the logits.": kept - weight * share,
+            "the squares are added up: take their mean over the classes.": (
+                weight * change.square().sum(1) - share
+            ),
+            "the change of the logits is not squared.": [
+                weight * change.mean(1) - share,
+                weight * change.abs().mean(1) - share,
+            ],
+            "only the best class's logit is kept, and a probability hangs on all.": (
+                weight * change.gather(1, old.argmax(1)[:, None].cpu()).square()[:, 0] - share
+            ),
+            "negative values are in the share: cut them off first.": (
+                weight * kept - (m * region).sum((1, 2)) / m.sum((1, 2))
+            ),
+            "the mass is not divided by that of the whole map: it could grow everywhere.": (
+                weight * kept - inside
+            ),
+            "mass and region are summed over all images: a share for each.": (
+                weight * kept - inside.sum() / positive.sum()
+            ),
+            "minus the share of the positive mass, plus weight times the mean square.": True,
+        }
+        _compare(given, weight * kept - share, slips)
+        wanted = (maps, logits)
+        found: Any = [None, None]
+        if result.requires_grad:
+            found = torch.autograd.grad(result.sum(), wanted, allow_unused=True)
+    if any(one is None for one in found):
+        raise _NotYet("the values are right, and no gradient gets through: a detach, or no_grad?")
+    return _right("and its gradient moves the map while it holds the logits.")
+
+
+# Chapter 10: Grad-CAM and its family
+
+
+@_check
+def small_alpha(answer: Any) -> Verdict:
+    """Grad-CAM's weights (alpha_0, alpha_1) of the two channels of the exercise."""
+    given = _several(answer, "your answer is", "two numbers, (alpha_0, alpha_1)", 2)
+    activations = torch.tensor([[[1.0, 2], [0, 1]], [[0, 1], [3, 0]]]).double()
+    open_unit = torch.tensor([[[1.0, 0], [2, 1]], [[0, -1], [1, 2]]]).double()
+    closed_unit = torch.tensor([[[0.0, 1], [-1, 0]], [[1, 0], [-2, 3]]]).double()
+    slope = 3 * open_unit
+
+    def mean(values: Tensor) -> Tensor:
+        return values.mean(dim=(1, 2))
+
+    slips = {
+        "these are sums over places: alpha is their mean.": 4 * mean(slope),
+        "that is a mean over all eight numbers: each channel has four places.": mean(slope) / 2,
+        "both units pass a gradient on: work out which of them are open on this map.": mean(
+            slope - closed_unit
+        ),
+        "that is the unit that is closed on this map: its ReLU lets no gradient through.": [
+            mean(closed_unit),
+            -mean(closed_unit),
+        ],
+        "those are the hidden unit's weights: the score weighs the unit, too.": mean(open_unit),
+        "no absolute values: what speaks against the class lowers alpha.": mean(slope.abs()),
+        "negative gradients count, too: the ReLU of Grad-CAM comes after the sum.": mean(
+            slope.relu()
+        ),
+        "the gradient is not multiplied by the activations here: that would be HiResCAM.": [
+            mean(slope * activations),
+            4 * mean(slope * activations),
+        ],
+        "these are means of the activations: alpha is the mean of the gradient.": mean(activations),
+        "the two channels are swapped.": mean(slope).flip(0),
+        "alpha of channel 0 is right, the other is not: a sign?": _same(given[:1], mean(slope)[:1]),
+        "alpha of channel 1 is right, the other is not.": _same(given[1:], mean(slope)[1:]),
+        "take the gradient of the score by each place, then the mean of a channel's four.": True,
+    }
+    _compare(given, mean(slope), slips)
+    return _right("open units only, a mean over places, no bias.")
+
+
+def _cut_network() -> tuple[nn.Module, nn.Module]:
+    """A trunk and a head with a gradient that differs from place to place, in float64."""
+    trunk = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.Tanh())
+    head = nn.Sequential(nn.Flatten(), nn.Linear(4 * 5 * 6, 7), nn.Tanh(), nn.Linear(7, 5))
+    weights = _randn(15)
+    for module in (trunk.double(), head.double()):
+        for parameter in module.parameters():
+            size = 1.5 / math.sqrt(parameter[0].numel())
+            parameter.data = size * weights(*parameter.shape).double()
+    return trunk.eval(), head.eval()
+
+
+@_check
+def own_grad_cam(function: Any) -> Verdict:
+    """A function (trunk, head, images (N, 3, h, w), classes (N,)) -> maps (N, H, W)."""
+    trunk, head = _cut_network()
+    images, classes = _randn(16)(3, 3, 10, 12).double(), torch.tensor([4, 0, 2])
+    with torch.enable_grad():
+        result = _result(function, trunk, head, images, classes)
+    given = _tensor(result)
+    if given.shape == (3, 4, 5, 6):
+        raise _NotYet("the channels are still there: add them up, each times its weight.")
+    if given.shape == (3, 10, 12):
+        raise _NotYet("that is the size of the image: the map has the layer's size, (N, H, W).")
+    lead = "for activations (3, 4, 5, 6) your answer has shape"
+    _expect_shape(given, (3, 5, 6), lead, ", one map for each image")
+    with torch.enable_grad():
+        cut = trunk(images).detach().requires_grad_()
+        logits = head(cut)
+
+        def slopes(scores: Tensor) -> Tensor:
+            return torch.autograd.grad(scores.sum(), cut, retain_graph=True)[0]
+
+        own, rows = slopes(logits.gather(1, classes[:, None])), torch.arange(3)
+        others = {
+            "softmax": slopes(logits.softmax(1)[rows, classes]),
+            "log": slopes(logits.log_softmax(1)[rows, classes]),
+            "all": slopes(logits[:, classes]),
+            "first": slopes(logits[:, classes[0]]),
+            "top": slopes(logits.amax(1)),
+        }
+    maps = cut.detach()
+
+    def summed(slope: Tensor, alpha: Callable[[Tensor], Tensor] = lambda a: a) -> Tensor:
+        return (alpha(slope.mean((2, 3), keepdim=True)) * maps).sum(1)
+
+    truth = summed(own).relu()
+    highest = truth.amax((1, 2), keepdim=True)
+    slips = {
+        "the gradient is that of the probability: take the logit, before softmax.": [
+            summed(others["softmax"]).relu(),
+            summed(others["log"]).relu(),
+        ],
+        "each image got the classes of all images: take the score of its own one.": summed(
+            others["all"]
+        ).relu(),
+        "all images got the class of the first one.": summed(others["first"]).relu(),
+        "that is the map of the top class, not of the class asked for.": summed(
+            others["top"]
+        ).relu(),
+        "places that speak against the class are still negative: the last step is missing.": summed(
+            own
+        ),
+        "that is the absolute value of the sum: what is negative becomes zero.": summed(own).abs(),
+        "the ReLU is taken of each channel: it comes after the sum over channels.": [
+            (own.mean((2, 3), keepdim=True) * maps).relu().sum(1),
+            (own.mean((2, 3), keepdim=True) * maps).relu().mean(1),
+        ],
+        "alpha lost its sign: a channel may speak against the class.": [
+            summed(own, torch.abs).relu(),
+            summed(own, torch.relu).relu(),
+            summed(own.abs()).relu(),
+            summed(own.relu()).relu(),
+        ],
+        "the mean over channels is taken: it is a sum.": truth / 4,
+        "the gradient is summed over places: it is a mean.": truth * 30,
+        "each gradient stays at its place: that is HiResCAM. Grad-CAM takes their mean first.": (
+            own * maps
+        )
+        .sum(1)
+        .relu(),
+        "that is Layer-CAM: Grad-CAM takes the mean of all gradients first.": (own.relu() * maps)
+        .sum(1)
+        .relu(),
+        "the map was scaled to its own maximum: leave it in the units of the score.": [
+            truth / highest,
+            truth / truth.max(),
+        ],
+        "all images share one alpha: a mean over places, not over images.": (
+            (own.mean((0, 2, 3), keepdim=True) * maps).sum(1).relu()
+        ),
+    }
+    _compare(given, truth, slips)
+    if any(p.grad is not None for module in (trunk, head) for p in module.parameters()):
+        raise _NotYet(
+            "the maps are right, but backward() left gradients on the weights: "
+            "torch.autograd.grad(score, activations) leaves none."
+        )
+    return _right("the maps agree, and the weights are left alone.")
+
+
+@_check
+def places_of_tokens(function: Any) -> Verdict:
+    """A function (tokens (N, extra + HW, K), height, width, extra) -> (N, K, height, width)."""
+    for seed, (height, width, extra, channels) in enumerate([(3, 5, 2, 4), (4, 2, 1, 6)]):
+        number = height * width
+        tokens = _randn(17 + seed)(2, extra + number, channels)
+        given = _tensor(_result(function, tokens, height, width, extra))
+        shapes = {
+            "the channels come last: they belong before the places.": (height, width, channels),
+            "width comes before height.": (channels, width, height),
+            "the places are not in rows yet.": (channels, number),
+        }
+        for sentence, shape in shapes.items():
+            if given.shape == (2, *shape) and shape != (channels, height, width):
+                raise _NotYet(sentence)
+        lead = f"for tokens {tuple(tokens.shape)} on a grid of {height} x {width} your answer has"
+        _expect_shape(given, (2, channels, height, width), f"{lead} shape")
+
+        def rows(some: Tensor, size: tuple[int, int] = (height, width)) -> Tensor:
+            return some.transpose(1, 2).unflatten(2, size).double()
+
+        kept = tokens[:, extra:]
+        slips = {
+            "the extra tokens stand in front, and those dropped were others.": [
+                rows(tokens[:, start : start + number]) for start in range(extra)
+            ],
+            "channels and places are mixed: a reshape alone does not swap axes.": [
+                kept.reshape(2, channels, height, width).double(),
+                tokens[:, :number].reshape(2, channels, height, width).double(),
+            ],
+            "the tokens come row by row, and were laid out column by column.": rows(
+                kept, (width, height)
+            ).transpose(2, 3),
+            "rows or columns are in reverse order.": [rows(kept).flip(d) for d in (2, 3)],
+        }
+        _compare(given, rows(kept), slips)
+    return _right("each token at its place, whatever the grid.")
+
+
+@_check
+def positive_gradients(function: Any) -> Verdict:
+    """A function (parts g A, activations A, both (K, H, W)) -> Layer-CAM's map (H, W)."""
+    activations, gradient = _randn(19)(5, 4, 6).double(), _randn(20)(5, 4, 6).double()
+    activations[:, :, 2], activations[3, 1] = 0.0, 0.0
+    parts = gradient * activations
+    result = _result(function, parts, activations)
+    if isinstance(result, Tensor) and not result.is_complex() and bool(result.isnan().any()):
+        raise _NotYet("0 / 0 where an activation is zero: can it be done without a division?")
+    given = _tensor(result)
+    lead = "for parts (5, 4, 6) your answer has shape"
+    _expect_shape(given, (4, 6), lead, ", one value for each place")
+    positive = parts * (gradient > 0)
+    slips = {
+        "parts are chosen by their own sign: where the activation is negative, a positive part "
+        "comes from a negative gradient.": [
+            parts.relu().sum(0),
+            parts.relu().mean(0),
+        ],
+        "the ReLU after the sum is missing.": positive.sum(0),
+        "that is HiResCAM: the negative gradients are still in it.": [
+            parts.sum(0),
+            parts.sum(0).relu(),
+        ],
+        "parts are chosen by the sign of the activation: the gradient's is asked.": [
+            (parts * (activations > 0)).sum(0),
+            (parts * (activations > 0)).sum(0).relu(),
+        ],
+        "only places with positive activations are kept: a positive gradient is enough.": (
+            (positive * (activations > 0)).sum(0)
+        ),
+        "those are the parts with negative gradients.": [
+            (parts - positive).sum(0),
+            (parts - positive).sum(0).relu(),
+        ],
+        "the gradients are there, and the activations are lost.": (
+            (gradient * (activations != 0)).relu().sum(0)
+        ),
+        "no absolute values: Layer-CAM keeps signs until the last ReLU.": [
+            parts.abs().sum(0),
+            positive.abs().sum(0),
+        ],
+        "the mean over channels is taken: it is a sum.": positive.sum(0).relu() / 5,
+    }
+    _compare(given, positive.sum(0).relu(), slips)
+    return _right("chosen by the gradient's sign, which part and activation tell together.")
+
+
+# ---- chapter 9 ----
+
+
+@_check
+def relu_net_gradient(function: Any) -> Verdict:
+    """A function (weight (J, D), outer (J,), x (D,)) -> gradient by x of outer . relu(weight x)."""
+    randn = _randn(15)
+    weight, outer, x = randn(6, 4), randn(6), randn(4)
+    given = _tensor(_result(function, weight, outer, x))
+    hint = {
+        (6,): ", one number for each input: that is one for each hidden unit",
+        (6, 4): ", one number for each input: add up over the hidden units",
+        (): ", one number for each input: that is one number in all",
+    }.get(tuple(given.shape), ", one number for each input")
+    _expect_shape(given, (4,), "for 6 units and 4 inputs your answer has shape", hint)
+    before = weight @ x
+    gates = (before > 0).float()
+    truth = weight.T @ (outer * gates)
+    slips = {
+        "that is the gradient with all units open: which ones pass something on for this x?": (
+            weight.T @ outer
+        ),
+        "the closed units come in, and the open ones do not.": weight.T @ (outer * (1 - gates)),
+        "the units' values come in: the derivative of an open ReLU is 1.": [
+            weight.T @ (outer * before.relu()),
+            weight.T @ before.relu(),
+        ],
+        "the last layer's weights are missing.": weight.T @ gates,
+        "that is multiplied by the input: the gradient alone is asked.": truth * x,
+        "the sign is gone: the gradient itself is asked.": truth.abs(),
+        "the gates belong to the hidden units, not to the inputs.": [
+            (weight.T @ outer) * (x > 0),
+            weight.T @ outer.relu() * (x > 0),
+        ],
+        "a unit is open where its own input is positive, whatever the sign of its weight above.": [
+            weight.T @ outer.relu(),
+            weight.T @ (outer.relu() * gates),
+        ],
+        "go back path by path: from the score to each open unit, and on to each input.": True,
+    }
+    _compare(given, truth, slips)
+    return _right("the weights of the open paths, added up.")
+
+
+@_check
+def chosen_setting(function: Any) -> Verdict:
+    """A function (valid (A, B), test (A, B)) -> test error at the setting chosen on validation."""
+    randn, cases = _randn(16), ((3, 5), (4, 2), (2, 6), (5, 5))
+    pairs = [(randn(*size).sigmoid(), randn(*size).sigmoid()) for size in cases]
+    lead = "your function gives"
+    given = torch.tensor([_number(_result(function, *pair), lead) for pair in pairs]).double()
+
+    def each(pick: Callable[[Tensor, Tensor], Any]) -> Tensor:
+        return torch.tensor([float(pick(*pair)) for pair in pairs]).double()
+
+    def by_means(valid: Tensor, test: Tensor) -> Tensor:
+        return test[valid.mean(1).argmin(), valid.mean(0).argmin()]
+
+    slips = {
+        "that is the lowest test error: the test pictures have chosen.": each(
+            lambda _, test: test.min()
+        ),
+        "that is the validation error: it is the best of many, and so flatters.": each(
+            lambda valid, _: valid.min()
+        ),
+        "that is the place of the setting: its test error is asked.": each(
+            lambda valid, _: valid.argmin()
+        ),
+        "errors are better when low: that is the setting with the highest.": each(
+            lambda valid, test: test.flatten()[valid.argmax()]
+        ),
+        "validation chose the blur only, and the test pictures the share.": each(
+            lambda valid, test: test[valid.amin(1).argmin()].min()
+        ),
+        "validation chose the share only, and the test pictures the blur.": each(
+            lambda valid, test: test[:, valid.amin(0).argmin()].min()
+        ),
+        "blur and share are chosen one by one, by their means: choose the pair.": each(by_means),
+        "the roles are swapped: choose on validation, report on test.": each(
+            lambda valid, test: valid.flatten()[test.argmin()]
+        ),
+        "that is the mean over all settings.": [
+            each(lambda _, test: test.mean()),
+            each(lambda valid, _: valid.mean()),
+        ],
+        "find the pair with the lowest validation error, then look the test error up there.": True,
+    }
+    _compare(given, each(lambda valid, test: test.flatten()[valid.argmin()]), slips)
+    return _right("validation chooses, test only reports.")
+
+
+@_check
+def smooth_gradient(function: Any) -> Verdict:
+    """A function (gradient_of, image (3, h, w), noise (R, 3, h, w)) -> SmoothGrad map (h, w)."""
+    randn = _randn(17)
+    image, noise, slope = randn(3, 5, 7), 0.7 * randn(6, 3, 5, 7), randn(3, 5, 7)
+
+    def gradient_of(picture: Tensor) -> Tensor:
+        return slope * (2 * picture).cos() + picture.square() - 0.5
+
+    given = _tensor(_result(function, gradient_of, image, noise))
+    hint = {
+        (3, 5, 7): ", one number for each pixel: the colours are still there",
+        (6, 5, 7): ", one number for each pixel: the copies are still there",
+    }.get(tuple(given.shape), ", one number for each pixel")
+    _expect_shape(given, (5, 7), "for an image (3, 5, 7) your answer has shape", hint)
+    each = torch.stack([gradient_of(image + one) for one in noise])
+    mean = each.mean(0)
+    truth = mean.abs().amax(0)
+    slips = {
+        "that is the plain saliency: the noise has not come in.": gradient_of(image).abs().amax(0),
+        "the noise was averaged, and then one gradient taken: average the gradients.": gradient_of(
+            image + noise.mean(0)
+        )
+        .abs()
+        .amax(0),
+        "the absolute value was taken before the mean: then gradients that noise turns round do "
+        "not cancel.": [each.abs().mean(0).amax(0), each.abs().amax(1).mean(0)],
+        "that is the sum of the gradients: take their mean.": each.sum(0).abs().amax(0),
+        "the noise multiplies the image: add it.": torch.stack(
+            [gradient_of(image * one) for one in noise]
+        )
+        .mean(0)
+        .abs()
+        .amax(0),
+        "those are gradients at the noise alone: add it to the image.": torch.stack(
+            [gradient_of(one) for one in noise]
+        )
+        .mean(0)
+        .abs()
+        .amax(0),
+        "only one of the noisy copies has come in.": [one.abs().amax(0) for one in each],
+        "the absolute value is missing: a negative gradient counts as well.": [
+            mean.amax(0),
+            each.amax(1).mean(0),
+            mean.amax(0).abs(),
+            mean.amax(0).relu(),
+        ],
+        "over the colours the largest is asked, not the mean or the sum.": [
+            mean.abs().mean(0),
+            mean.abs().sum(0),
+            mean.mean(0).abs(),
+            mean.sum(0).abs(),
+        ],
+        "in this order: gradients of the noisy copies, mean, absolute value, largest colour.": True,
+    }
+    _compare(given, truth, slips)
+    return _right("the mean first, then the absolute value.")
+
+
+def _toy_network() -> nn.Sequential:
+    """From images (N, 3, h, w) to five logits, in float64; the same weights in every call."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()
+    )
+    network.append(nn.Linear(24, 5))
+    randn = _randn(18)
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.copy_(randn(*weights.shape))
+    return network.double().eval()
+
+
+@_check
+def contrast_saliency(function: Any) -> Verdict:
+    """A function (network, images, a, b) -> saliency (N, h, w) of logit a minus logit b."""
+    network, a, b = _toy_network(), 3, 1
+    images = _randn(19)(2, 3, 6, 8).double()
+    given = _tensor(_result(function, network, images, a, b))
+    hints = {
+        (2, 3, 6, 8): ", one number for each pixel: the colours are still there",
+        (6, 8): ", one number for each pixel of each image: the batch is gone",
+    }
+    hint = hints.get(tuple(given.shape), ", one number for each pixel of each image")
+    _expect_shape(given, (2, 6, 8), "for images (2, 3, 6, 8) your answer has shape", hint)
+
+    def slope(value: Callable[[Tensor], Tensor]) -> Tensor:
+        with torch.enable_grad():
+            pixels = images.clone().requires_grad_()
+            return torch.autograd.grad(value(network(pixels)).sum(), pixels)[0]
+
+    def largest(gradient: Tensor) -> Tensor:
+        return gradient.abs().amax(1)
+
+    of_a, of_b = slope(lambda s: s[:, a]), slope(lambda s: s[:, b])
+    gradient = of_a - of_b
+    truth, apart = largest(gradient), largest(of_a) - largest(of_b)
+    slips = {
+        "that is the saliency of one of the two classes: the other has not come in.": [
+            largest(of_a),
+            largest(of_b),
+        ],
+        "two saliencies were subtracted: their signs are gone by then. Subtract the logits.": [
+            apart,
+            -apart,
+            apart.abs(),
+            apart.relu(),
+            (of_a.abs() - of_b.abs()).abs().amax(1),
+        ],
+        "that is the gradient of the sum of the two logits.": largest(of_a + of_b),
+        "that is the gradient of probabilities: no softmax.": [
+            largest(slope(lambda s: s.softmax(1)[:, a] - s.softmax(1)[:, b])),
+            largest(slope(lambda s: s.softmax(1)[:, a])),
+        ],
+        "the difference is squared before the gradient, so it is multiplied by it.": largest(
+            slope(lambda s: (s[:, a] - s[:, b]).square())
+        ),
+        "the gradient is divided by the number of images: add the scores up, do not average.": (
+            truth / 2
+        ),
+        "over the colours the largest is asked, not the mean, the sum or squares.": [
+            gradient.abs().mean(1),
+            gradient.abs().sum(1),
+            gradient.mean(1).abs(),
+            gradient.sum(1).abs(),
+            gradient.square().sum(1),
+            gradient.norm(dim=1),
+        ],
+        "the absolute value is missing, or comes after the maximum.": [
+            gradient.amax(1),
+            gradient.amax(1).abs(),
+            gradient.amax(1).relu(),
+            (-gradient).amax(1),
+        ],
+        "each map is scaled by its maximum: leave the values as they are.": truth
+        / truth.amax((1, 2), keepdim=True),
+        "one backward pass from the difference of two logits; then the largest over the colours "
+        "of the absolute values.": True,
+    }
+    _compare(given, truth, slips)
+    again = _tensor(_run(lambda: [function(network, images, a, b) for _ in "12"][-1]))
+    if not _same(again, truth):
+        raise _NotYet(
+            "called twice with the same images, the second answer is another: a gradient has been "
+            "added to that of the first call."
+        )
+    if images.grad is not None or any(w.grad is not None for w in network.parameters()):
+        raise _NotYet(
+            "the values are right, but a gradient is left behind in the images or the weights, to "
+            "which the next backward pass adds."
+        )
+    return _right("what both classes share has dropped out.")
