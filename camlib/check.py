@@ -2056,7 +2056,7 @@ def positive_gradients(function: Any) -> Verdict:
 @_check
 def relu_net_gradient(function: Any) -> Verdict:
     """A function (weight (J, D), outer (J,), x (D,)) -> gradient by x of outer . relu(weight x)."""
-    randn = _randn(15)
+    randn = _randn(17)
     weight, outer, x = randn(6, 4), randn(6), randn(4)
     given = _tensor(_result(function, weight, outer, x))
     hint = {
@@ -2144,17 +2144,18 @@ def chosen_setting(function: Any) -> Verdict:
 @_check
 def smooth_gradient(function: Any) -> Verdict:
     """A function (gradient_of, image (3, h, w), noise (R, 3, h, w)) -> SmoothGrad map (h, w)."""
-    randn = _randn(17)
+    randn = _randn(15)
     image, noise, slope = randn(3, 5, 7), 0.7 * randn(6, 3, 5, 7), randn(3, 5, 7)
 
     def gradient_of(picture: Tensor) -> Tensor:
         return slope * (2 * picture).cos() + picture.square() - 0.5
 
     given = _tensor(_result(function, gradient_of, image, noise))
-    hint = {
+    hints: dict[tuple[int, ...], str] = {
         (3, 5, 7): ", one number for each pixel: the colours are still there",
         (6, 5, 7): ", one number for each pixel: the copies are still there",
-    }.get(tuple(given.shape), ", one number for each pixel")
+    }
+    hint = hints.get(tuple(given.shape), ", one number for each pixel")
     _expect_shape(given, (5, 7), "for an image (3, 5, 7) your answer has shape", hint)
     each = torch.stack([gradient_of(image + one) for one in noise])
     mean = each.mean(0)
