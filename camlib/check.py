@@ -1818,7 +1818,7 @@ def moving_loss(function: Any) -> Verdict:
     return _right("and its gradient moves the map while it holds the logits.")
 
 
-# Chapter 10: Grad-CAM and its family
+# ---- chapter 10 ----
 
 
 @_check
