@@ -1893,7 +1893,8 @@ def own_grad_cam(function: Any) -> Verdict:
         logits = head(cut)
 
         def slopes(scores: Tensor) -> Tensor:
-            return torch.autograd.grad(scores.sum(), cut, retain_graph=True)[0]
+            slope: Tensor = torch.autograd.grad(scores.sum(), cut, retain_graph=True)[0]
+            return slope
 
         own, rows = slopes(logits.gather(1, classes[:, None])), torch.arange(3)
         others = {
@@ -1906,7 +1907,8 @@ def own_grad_cam(function: Any) -> Verdict:
     maps = cut.detach()
 
     def summed(slope: Tensor, alpha: Callable[[Tensor], Tensor] = lambda a: a) -> Tensor:
-        return (alpha(slope.mean((2, 3), keepdim=True)) * maps).sum(1)
+        added: Tensor = (alpha(slope.mean((2, 3), keepdim=True)) * maps).sum(1)
+        return added
 
     truth = summed(own).relu()
     highest = truth.amax((1, 2), keepdim=True)
@@ -1982,7 +1984,7 @@ def places_of_tokens(function: Any) -> Verdict:
         _expect_shape(given, (2, channels, height, width), f"{lead} shape")
 
         def rows(some: Tensor, size: tuple[int, int] = (height, width)) -> Tensor:
-            return some.transpose(1, 2).unflatten(2, size).double()
+            return some.transpose(1, 2).reshape(2, -1, *size).double()
 
         kept = tokens[:, extra:]
         slips = {

@@ -52,7 +52,7 @@ from camlib.evaluation import Split
 TEST, VALID, SANITY = 200, 200, 100
 STEPS = 16  # of a deletion
 BLUR = 6.0  # sigma of the fill, in pixels of 96: no motif is left
-SIGMAS = (2, 4, 6, 8)  # of the blur of a saliency map
+SIGMAS = (2, 4, 6, 8, 10, 12)  # of the blur of a saliency map, in pixels
 SEEDS = (0, 1)  # of a randomisation
 LAYERS = {"googlenet-gap": "features", "vgg16": "features.conv5_3", "vit": "blocks.3.norm1"}
 ELSEWHERE = {
