@@ -248,8 +248,8 @@ def _find(caller: str, name: str, network: nn.Module, layer: Any) -> tuple[nn.Mo
         if layer in known:
             return known[layer], layer
         raise ValueError(
-            f"{caller}: {name} has no layer {layer!r}{did_you_mean(layer, known)}. Its layers: "
-            f"{name}.named_modules(); those at the top are {_listed(network)}"
+            f"{caller}: {name} has no layer {layer!r}{did_you_mean(layer, known)} (All layers: "
+            f"network.named_modules(); at the top: {_listed(network)})"
         )
     for key, module in known.items():
         if module is layer:

@@ -129,6 +129,16 @@ def test_the_shipped_network_reads_the_mark(marks):
     assert (answers == hints).double().mean() < 0.2  # the network of the other chapters does not
 
 
+def test_the_repairs_have_every_seed_and_start_from_a_network_that_reads_the_mark(marks):
+    assert set(marks["repairs"]) == set(shortcut.REPAIRS)
+    for name, of_repair in marks["repairs"].items():
+        assert [int(seed) for seed in of_repair] == marks["seeds"]
+        for seed, row in of_repair.items():
+            before = marks["rows"]["1.0"][seed]
+            change = row["says the mark"] - before["says the mark"]
+            assert (change < -0.3) == (name == "repaired")
+
+
 def test_pictures_with_a_wrong_mark_never_have_the_right_one(monkeypatch):
     monkeypatch.setattr(shortcut, "TEST", 60)
     pictures = shortcut.pictures_of_test()
@@ -181,10 +191,18 @@ def test_the_shortcut_is_trained_and_measured(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(lab.LENGTHS, "train", 64)
     monkeypatch.setattr("sys.argv", ["study"])
     shortcut.main()
-    row = study.results("shortcut")["rows"]["1.0"]["1"]
-    assert set(row["accuracy"]) == {"without a mark", "with the right mark", "with a wrong mark"}
-    weights = list((tmp_path / "work").glob("*.safetensors"))
-    assert len(weights) == 1
-    assert safetensors.torch.load_file(weights[0])
+    found = study.results("shortcut")
+    assert set(found["rows"]) == {"1.0"}
+    for row in (found["rows"]["1.0"]["1"], *(of["1"] for of in found["repairs"].values())):
+        assert set(row["accuracy"]) == {
+            "without a mark",
+            "with the right mark",
+            "with a wrong mark",
+        }
+    weights = [shortcut.weights(what, 1) for what in (1.0, *shortcut.REPAIRS)]
+    assert sorted(weights) == sorted((tmp_path / "work").iterdir())
+    first = [safetensors.torch.load_file(path)["classifier.weight"] for path in weights]
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first[1], first[2])
     monkeypatch.setattr(shortcut, "make", None)  # what is there is not trained again
     shortcut.main()
