@@ -35,7 +35,7 @@ def confidence_curves(
     Args:
         network: in evaluation mode.
         start, end: (N, 3, h, w), transformed as the network expects; `end` may be any shape that
-            fits, such as (3, 1, 1). Either may be the fill.
+            fits, such as (3, 1, 1). For insertion `start` is the fill: fill.expand_as(images).
         maps: (N, h, w), or (N, H, W) to be upsampled; only their order counts. Pixels of one value
             come in random order: in the order of reading, a map that is zero in many places would
             remove the image from the top.
@@ -45,12 +45,12 @@ def confidence_curves(
         seed: of the order of equal pixels.
 
     Returns:
-        (N, steps + 1): at no pixel, at the first share, ..., at all of them.
+        (N, steps + 1), float32, on the CPU: at no pixel, at the first share, ..., at all of them.
 
     Raises:
         ValueError: if the shapes do not fit, or a map has values that are not finite.
     """
-    start, end, maps = _fitted("confidence_curves", network, start, end, maps, classes)
+    start, end, maps, classes = _fitted("confidence_curves", network, start, end, maps, classes)
     number, _, height, width = start.shape
     if not 1 <= steps <= height * width:
         raise ValueError(
@@ -101,14 +101,17 @@ def drop_and_increase(
         Drop, 0 to 1, and increase, 0 or 1, for each image, (N,) both. A map without a positive
         value leaves the fill alone.
     """
-    images, fill, maps = _fitted("drop_and_increase", network, images, fill, maps, classes)
+    images, fill, maps, classes = _fitted("drop_and_increase", network, images, fill, maps, classes)
     positive = maps.relu()
     share = positive / positive.amax(dim=(1, 2), keepdim=True).clamp(
         min=torch.finfo(maps.dtype).tiny
     )
     before = _confidence(network, images, classes, batch)
-    after = _confidence(network, torch.lerp(fill, images, share[:, None]), classes, batch)
-    return (before - after).relu() / before, (after > before).to(before.dtype)
+    after = _confidence(
+        network, torch.lerp(fill, images, share[:, None].to(images.dtype)), classes, batch
+    )
+    least = torch.finfo(before.dtype).tiny  # of a probability that has become zero
+    return (before - after).relu() / before.clamp(min=least), (after > before).to(before.dtype)
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
@@ -163,12 +166,12 @@ def _confidence(network: nn.Module, images: Tensor, classes: Tensor, batch: int)
 
 def _fitted(
     caller: str, network: nn.Module, images: Tensor, other: Tensor, maps: Tensor, classes: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Images, the others at their shape, and maps at their size."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Images, the others at their shape, maps at their size, and classes; all on their device."""
     cam.expect_ready(caller, network, images)
     number, _, height, width = images.shape
     try:
-        other = torch.broadcast_to(other, images.shape)
+        other = torch.broadcast_to(other.to(images), images.shape)
     except RuntimeError:
         raise ValueError(
             f"{caller}: got images of shape {tuple(images.shape)} and {tuple(other.shape)}, "
@@ -183,4 +186,4 @@ def _fitted(
         raise ValueError(f"{caller}: the maps have values that are not finite (NaN or infinite)")
     if maps.shape[1:] != (height, width):
         maps = cam.upsample(maps, (height, width))
-    return images, other, maps
+    return images, other, maps.to(images.device), classes.to(images.device).long()

@@ -50,12 +50,14 @@ def grad_cam(
     Returns:
         CamResult(logits (N, C), classes (N, M), maps (N, M, H, W)), H and W those of the layer,
         maps in float32 or wider. A map may be zero everywhere: after the ReLU, if no place speaks
-        for the class.
+        for the class. In half precision small gradients lose digits or become zero, the more so
+        the larger the map: use float32.
 
     Raises:
         ValueError: if the layer is not in the network, is used never or more than once, or gives no
-            maps (N, K, H, W) of more than one place; if a score does not depend on it; if values
-            are not finite; and as for `backprop_saliency`.
+            maps (N, K, H, W) of more than one place; if a score does not depend on it, or its
+            gradient is zero everywhere for one image (a blank one, say); if values are not finite;
+            and as for `backprop_saliency`.
     """
 
     def combine(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -75,11 +77,11 @@ def hires_cam(
     reshape: _Reshape | None = None,
     relu: bool = True,
 ) -> CamResult:
-    """HiResCAM: sum_k dS_c/dA_k(x, y) A_k(x, y), the gradient of each place kept at its place.
+    """HiResCAM: ReLU(sum_k dS_c/dA_k(x, y) A_k(x, y)), each place's gradient kept at its place.
 
     Draelos and Carin, "Use HiResCAM instead of Grad-CAM", 2020. Where one linear layer on the
-    flattened map gives the score, these maps add up to it, short of the bias; those of Grad-CAM do
-    not. Args, returns and errors as for `grad_cam`.
+    flattened map gives the score, these maps with `relu=False` add up to it, short of the bias;
+    those of Grad-CAM do not. Args, returns and errors as for `grad_cam`.
     """
 
     def combine(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -198,7 +200,8 @@ def _layer_maps(
                 "map: name the layer around one of its uses, or give each use a module of its own"
             )
         _expect_map(caller, name, label, output, reshape, images)
-        cut.append(output.detach().requires_grad_())
+        # A copy: a layer may hand on its own input, which others overwrite.
+        cut.append(output.detach().clone().requires_grad_())
         torch.set_grad_enabled(True)
         # A copy for the layers above, which may overwrite what they get.
         return cut[0].clone()
@@ -236,7 +239,8 @@ def _layer_maps(
                     scores[m], cut, retain_graph=m < len(scores) - 1, allow_unused=True
                 )
             gradients = _expect_gradient(caller, name, label, gradient, arrange, indices[:, m])
-            maps.append(combine(activations, gradients.to(wide)))
+            with torch.autocast(activations.device.type, enabled=False):
+                maps.append(combine(activations, gradients.to(wide)))
     stacked = torch.stack(maps, dim=1)
     return CamResult(logits.detach(), indices, stacked.relu() if relu else stacked)
 
@@ -297,10 +301,15 @@ def _expect_map(
             f"{caller}: {what} {shape}: a single place, so there is nothing to map. Name a layer "
             "before the pooling"
         )
-    if images.shape[2] == images.shape[3] and channels == height != width:
+    rows, columns = images.shape[2:]
+    # Places as far apart down as across, if the last size is not one of them.
+    fits_last = abs(math.log(channels * columns / (height * rows))) < 0.1
+    fits_first = abs(math.log(height * columns / (width * rows))) < 0.1
+    if reshape is None and fits_last and not fits_first:
         raise ValueError(
-            f"{caller}: {what} {shape} for square images, so its channels seem to be last (as in "
-            "Swin). Pass reshape=lambda output: output.permute(0, 3, 1, 2)"
+            f"{caller}: {what} {shape} for images of {rows} x {columns}, so its channels seem to "
+            "be last (as in Swin). Pass reshape=lambda output: output.permute(0, 3, 1, 2); or, if "
+            "they are first after all, reshape=lambda output: output"
         )
 
 
@@ -326,6 +335,8 @@ def _expect_gradient(
             f"{caller}: the gradient of class {int(classes[i])} is zero everywhere at {label} of "
             f"{name} (image {i}), so a map would be empty. In a transformer that reads its class "
             "token, no other token matters after the last attention: name a layer before it, such "
-            "as the last block's first norm. In half precision a small gradient becomes zero"
+            "as the last block's first norm. In a convolutional network all units above may be "
+            "off, as for a blank image: leave that image out. In half precision small gradients "
+            "become zero"
         )
     return arranged

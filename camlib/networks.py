@@ -2,7 +2,7 @@
 
 A network here follows timm's protocol, which is all that `camlib.cam` asks for:
 
-    forward_features(images (N, 3, h, w)) -> features (N, K, H, W)
+    forward_features(images (N, 3, h, w)) -> features (N, K, H, W); of vit tokens (N, T, K)
     forward_head(features)                -> logits (N, C)
     get_classifier()                      -> linear layer whose weight (C, K) is w_k^c
 
@@ -234,7 +234,8 @@ def vit_form(original: nn.Module) -> nn.Module:
 
     The hybrid of Dosovitskiy et al. (ICLR 2021, section 3.1), whose tokens are the places of a
     convolution's map: here 12 x 12, of 96 numbers. Four blocks, and a class token that the linear
-    layer reads. `forward_features` gives tokens (N, 145, 96), the class's first.
+    layer reads. `forward_features` gives tokens (N, 145, 96), the class's first. It takes images of
+    96 x 96 only.
 
     Args:
         original: alexnet of `create`, at lab scale; it stays as it is, its layers are copied.
@@ -247,7 +248,10 @@ def vit_form(original: nn.Module) -> nn.Module:
     """
     found = getattr(original, "name", type(original).__name__)
     if not isinstance(original, Network) or (found, original.scale) != ("alexnet", "lab"):
-        raise ValueError(f"vit_form: it is made from alexnet at lab scale, got {found}")
+        scale = getattr(original, "scale", "no")
+        raise ValueError(
+            f"vit_form: it is made from alexnet at lab scale, got {found} at {scale} scale"
+        )
     kept = {
         name: copy.deepcopy(original.features.get_submodule(name))
         for name in ("conv1", "pool1", "conv2", "pool2", "conv3")

@@ -38,7 +38,8 @@ class Making:
         recipe: of the training.
         start: the trained original it is cut from, or trained on from; None: random weights.
         large: epochs on large stickers (`LARGE`) before, with the same recipe otherwise.
-        shortcut: how often a mark in a corner has the hue of the class; None: there is no mark.
+        shortcut: `shortcut_probability` of `lab.StickerWorld` with a mark in a corner; None: there
+            is no mark.
     """
 
     network: str
@@ -175,7 +176,7 @@ def train(
 
 
 def marked(split: str, chance: float) -> lab.StickerWorld:
-    """The world with a mark in a corner that tells the class as often as `chance` says."""
+    """The world with a mark in a corner; `chance` is its `shortcut_probability`."""
     return lab.StickerWorld(split, shortcut="corner", shortcut_probability=chance)
 
 

@@ -33,7 +33,7 @@ def randomised(network: nn.Module, layers: Sequence[str], seed: int = 0) -> nn.M
         ValueError: if there is no such layer, or it has no weights.
     """
     other = copy.deepcopy(network)
-    known = dict(other.named_modules())
+    known = {k: m for k, m in other.named_modules(remove_duplicate=False) if k}
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for layer in layers:
@@ -82,7 +82,9 @@ def rank_correlation(maps: Tensor, others: Tensor) -> Tensor:
     """
     _expect_alike("rank_correlation", maps, others)
     first, second = (
-        torch.from_numpy(np.asarray(rankdata(m.detach().cpu().flatten(-2).numpy(), axis=-1)))
+        torch.from_numpy(
+            np.asarray(rankdata(m.detach().cpu().double().flatten(-2).numpy(), axis=-1))
+        )
         for m in (maps, others)
     )
     first, second = (rank - rank.mean(dim=-1, keepdim=True) for rank in (first, second))

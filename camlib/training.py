@@ -478,6 +478,7 @@ def _load(path: Path, identity: dict[str, Any], parts: dict[str, Any]) -> Histor
         raise ValueError(
             f"fit: {path} is no checkpoint of fit, or damaged ({type(error).__name__}). {advice}"
         ) from error
+    content["identity"]["recipe"].setdefault("optimizer", "sgd")  # older checkpoints have none
     for name, value in identity.items():
         found = content["identity"][name]
         if found != value:

@@ -6,9 +6,10 @@
 Weights go to build/study; what is there is not trained again.
 """
 
+import hashlib
 import os
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ CHANCES = (0.0, 0.5, 0.8, 0.95, 1.0)  # of the hue being that of the class, else
 MAKING = "alexnet-gap-shortcut"
 # Trained on from the networks with a mark that is always right, with marks that say nothing, and
 # as a control with the same marks as before.
-REPAIRS = {"repaired": 0.0, "control": 1.0}
+REPAIRS: dict[Any, float] = {"repaired": 0.0, "control": 1.0}
 REPAIR = replace(recipes.MAKINGS[MAKING].recipe, epochs=4, rate=0.03)
 TEST = 1000
 VISIBLE = 8  # levels of 256 by which a pixel of the mark, or of its shadow, differs at least
@@ -35,7 +36,10 @@ CORNER = 20  # pixels
 
 def weights(what: float | str, seed: int) -> Path:
     """Where the network of a chance, or a repair, is kept."""
-    return WORK / f"shortcut-{what}-{seed}-{recipes.fingerprint(MAKING)[:12]}.safetensors"
+    made = recipes.fingerprint(MAKING)
+    if what in REPAIRS:
+        made = hashlib.sha256(f"{made}, {REPAIRS[what]}, {asdict(REPAIR)}".encode()).hexdigest()
+    return WORK / f"shortcut-{what}-{seed}-{made[:12]}.safetensors"
 
 
 def kept(what: float | str, seed: int) -> networks.Network:

@@ -9,6 +9,7 @@ test pictures. Each part is kept in build/study and made again when the code it 
 
 import copy
 import hashlib
+import importlib.metadata
 import json
 import platform
 import sys
@@ -85,11 +86,12 @@ BY_HEART = replace(
     weight_decay=0.0,
 )
 BY_HEART_IMAGES = 1000
+_MAPS = (cam, evaluation, gradients, lab, metrics, networks, training)
 CODE = {  # what the figures of a part depend on, besides this file and the weights
-    "methods": (boxes, cam, evaluation, faithfulness, gradients, metrics),
-    "sanity": (cam, gradients, sanity),
-    "labels": (cam, gradients, sanity, training),
-    "cost": (cam, cost, gradients),
+    "methods": (*_MAPS, boxes, faithfulness),
+    "sanity": (*_MAPS, faithfulness, sanity),
+    "labels": (*_MAPS, faithfulness, recipes, sanity),
+    "cost": (*_MAPS, cost),
 }
 
 Map = Callable[[nn.Module, Tensor, Tensor], Tensor]  # network, inputs, classes (N,) -> (N, h, w)
@@ -111,7 +113,8 @@ def of_layer(function: Callable[..., CamResult], layer: str) -> Map:
 
 
 def cam_of(network: nn.Module, inputs: Tensor, classes: Tensor) -> Tensor:
-    return cam.class_activation_maps(network, inputs, classes[:, None]).maps[:, 0]
+    # Without the negative places, as in all other methods: they would have an order.
+    return cam.class_activation_maps(network, inputs, classes[:, None]).maps[:, 0].relu()
 
 
 def backprop(network: nn.Module, inputs: Tensor, classes: Tensor) -> Tensor:
@@ -119,17 +122,22 @@ def backprop(network: nn.Module, inputs: Tensor, classes: Tensor) -> Tensor:
 
 
 def elsewhere(method: Any, layer: str) -> Map:
-    """A method of pytorch-grad-cam, whose maps are at image size and scaled to 0 ... 1 each."""
+    """A method of pytorch-grad-cam, whose maps are at image size and scaled to 0 ... 1 each.
+
+    It leaves gradients, and sometimes a changed layer: give it a copy of the network.
+    """
     reshape = tokens_to_places if layer.startswith("blocks") else None
 
     def maps(network: nn.Module, inputs: Tensor, classes: Tensor) -> Tensor:
-        own = copy.deepcopy(network)  # it leaves gradients, and sometimes a changed layer
         targets = [ClassifierOutputTarget(int(c)) for c in classes]
         options = {"reshape_transform": reshape}
         if reshape and method is other.AblationCAM:
             options["ablation_layer"] = AblationLayerVit()
-        found = method(own, [own.get_submodule(layer)], **options)
-        return torch.from_numpy(found(inputs, targets))
+        found = method(network, [network.get_submodule(layer)], **options)
+        try:
+            return torch.from_numpy(found(inputs, targets))
+        finally:
+            found.activations_and_grads.release()  # its hooks
 
     return maps
 
@@ -149,8 +157,9 @@ def methods_of(name: str) -> dict[str, Map]:
 
 def in_batches(method: Map, network: nn.Module, inputs: Tensor, classes: Tensor) -> Tensor:
     """Maps at image size."""
+    own = copy.deepcopy(network)
     parts = [
-        cam.upsample(method(network, *of).detach(), (inputs.shape[2], inputs.shape[3]))
+        cam.upsample(method(own, *of).detach(), (inputs.shape[2], inputs.shape[3]))
         for of in zip(inputs.split(20), classes.split(20), strict=True)
     ]
     return torch.cat(parts)
@@ -259,8 +268,21 @@ def of_methods(name: str) -> dict[str, Any]:
     return figures
 
 
+MEASURES = {"rank": sanity.rank_correlation, "SSIM": sanity.similarity}
+
+
+def likeness(measure: str, maps: Tensor, others: Tensor) -> Tensor:
+    """0 where one of two maps has a single value: it is like no other."""
+    flat = [m.flatten(1) for m in (maps, others)]
+    empty = torch.stack([m.amax(dim=1) == m.amin(dim=1) for m in flat]).any(dim=0)
+    return MEASURES[measure](maps, others).masked_fill(empty, 0.0)
+
+
 def of_sanity(name: str) -> dict[str, Any]:
-    """How alike maps are before and after layers of the network were randomised."""
+    """How alike maps are before and after layers of the network were randomised.
+
+    The mean of `SEEDS` randomisations; intervals are over pictures.
+    """
     network = trained(name)
     pictures = evaluation.split(lab.StickerWorld("test"), SANITY)
     inputs = training.normalise(pictures.images, network)
@@ -287,28 +309,26 @@ def of_sanity(name: str) -> dict[str, Any]:
                     in_batches(method, found[step][1], inputs, pictures.labels)
                     for found in per_seed
                 ]
-                for measure, function in (
-                    ("rank", sanity.rank_correlation),
-                    ("SSIM", sanity.similarity),
-                ):
-                    values = torch.stack([function(before[title], maps) for maps in after])
-                    # A map that has become zero everywhere is like no other.
-                    alike[title][measure].append(interval(values.nan_to_num(0.0).mean(dim=0)))
+                for measure in MEASURES:
+                    values = torch.stack([likeness(measure, before[title], m) for m in after])
+                    alike[title][measure].append(interval(values.mean(dim=0)))
             print(f"{name}, {kind}: {layer}", flush=True)
         result[kind] = alike
     return result
 
 
 def of_labels() -> dict[str, Any]:
-    """Networks that have learnt right and random labels by heart, and how alike their maps are."""
+    """Networks that have learnt right and random labels by heart, and how alike their maps are.
+
+    On test pictures, for the true class. Intervals are over pictures: there is one network each.
+    """
     world = lab.StickerWorld("train", length=BY_HEART_IMAGES)
     images, labels = world.tensors()
     generator = torch.Generator().manual_seed(0)
     random = labels[torch.randperm(len(labels), generator=generator)]
-    train = evaluation.split(world, SANITY)
     test = evaluation.split(lab.StickerWorld("test"), TEST)
     found, figures = {}, {}
-    for title, seed, given in (("true 1", 1, labels), ("true 2", 2, labels), ("random", 1, random)):
+    for title, seed, given in (("true 1", 1, labels), ("true 2", 2, labels), ("random", 3, random)):
         recipe = replace(BY_HEART, seed=seed)
         network = recipes.untrained("alexnet-gap-scratch", seed)
         network.to(memory_format=torch.channels_last)
@@ -326,19 +346,21 @@ def of_labels() -> dict[str, Any]:
         "guided backprop": guided_backprop,
         "edges": edges,
     }
-    pairs: dict[str, Any] = {}
-    for second in ("true 2", "random"):
-        pair = pairs[f"true 1 - {second}"] = {}
-        for title, method in methods.items():
-            pair[title] = {}
-            for split, pictures in (("train", train), ("test", test)):
-                inputs = training.normalise(pictures.images[:SANITY], found["true 1"])
-                own = pictures.labels[:SANITY]
-                maps = [in_batches(method, found[n], inputs, own) for n in ("true 1", second)]
-                pair[title][split] = {
-                    "rank": interval(sanity.rank_correlation(*maps).nan_to_num(0.0)),
-                    "SSIM": interval(sanity.similarity(*maps)),
-                }
+    inputs = training.normalise(test.images[:SANITY], found["true 1"])
+    maps = {
+        (title, name): in_batches(method, network, inputs, test.labels[:SANITY])
+        for title, method in methods.items()
+        for name, network in found.items()
+    }
+    pairs: dict[str, Any] = {"true 1 - true 2": {}, "true 1 - random": {}, "difference": {}}
+    for title in methods:
+        right, wrong = (
+            {m: likeness(m, maps[title, "true 1"], maps[title, second]) for m in MEASURES}
+            for second in ("true 2", "random")
+        )
+        pairs["true 1 - true 2"][title] = {m: interval(v) for m, v in right.items()}
+        pairs["true 1 - random"][title] = {m: interval(v) for m, v in wrong.items()}
+        pairs["difference"][title] = {m: interval(right[m] - wrong[m]) for m in MEASURES}
     return {
         "images": BY_HEART_IMAGES,
         "epochs": BY_HEART.epochs,
@@ -361,9 +383,10 @@ def of_cost(name: str) -> dict[str, Any]:
     below = cost.peak_memory(plain)
     figures = {}
     for title, method in methods_of(name).items():
+        own = copy.deepcopy(network)
 
-        def call(method: Map = method) -> object:
-            return method(network, inputs, labels)
+        def call(method: Map = method, own: nn.Module = own) -> object:
+            return method(own, inputs, labels)
 
         slow = title in ("Score-CAM", "Ablation-CAM")
         figures[title] = {
@@ -405,6 +428,8 @@ def made(part: str, *name: str) -> dict[str, Any]:
 
 def main() -> None:
     wanted = sys.argv[1:] or PARTS
+    if unknown := set(wanted) - set(PARTS):
+        sys.exit(f"There is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
     WORK.mkdir(parents=True, exist_ok=True)
     found = {
         part: {name: made(part, name) for name in names} if names else made(part)
@@ -425,6 +450,7 @@ def main() -> None:
         "versions": {
             "camlib": camlib.__version__,
             "captum": captum.__version__,
+            "grad-cam": importlib.metadata.version("grad-cam"),
             "python": platform.python_version(),
             "torch": torch.__version__.split("+")[0],
             "torchvision": torchvision.__version__.split("+")[0],

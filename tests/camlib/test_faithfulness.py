@@ -279,3 +279,32 @@ def test_more_steps_than_pixels_are_refused(steps, images):
     says = f"confidence_curves: steps is {steps}, expected from 1 to the number of pixels, 42"
     with pytest.raises(ValueError, match=says):
         confidence_curves(Small(), images, FILL, MAPS, CLASSES, steps=steps)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_networks_in_another_precision(dtype, images):
+    network, classes = Small().to(dtype), torch.zeros(len(images), dtype=torch.long)
+    maps = faithfulness.centre(images).float()
+    given = images.to(dtype)
+    curves = faithfulness.confidence_curves(network, given, torch.zeros(3, 1, 1), maps, classes)
+    exact = faithfulness.confidence_curves(
+        Small().to(torch.float64), images.double(), torch.zeros(3, 1, 1), maps, classes
+    )
+    assert curves.dtype == torch.float32
+    torch.testing.assert_close(curves, exact, rtol=0.05, atol=0.02)
+    drop, _ = faithfulness.drop_and_increase(network, given, torch.zeros(3, 1, 1), maps, classes)
+    assert drop.isfinite().all()
+
+
+def test_a_probability_of_zero_has_nothing_to_lose(images):
+    network = Small()
+    for weight in network.parameters():
+        weight.data *= 1000
+    with torch.no_grad():
+        least = network(images).argmin(dim=1)
+    assert probability(network, images[0], int(least[0])) == 0
+    maps = faithfulness.centre(images)
+    drop, _ = faithfulness.drop_and_increase(
+        network, images, torch.zeros_like(images), maps.to(images), least
+    )
+    assert (drop == 0).all()

@@ -606,3 +606,71 @@ def test_the_module_is_named_in_errors_as_its_owner_does():
     network = alive("vgg16")
     with pytest.raises(ValueError, match=r"grad_cam: classifier of vgg16 gives \(1, 16\)"):
         gradients.grad_cam(network, noise(1, 3, 96, 96), network.classifier)
+
+
+class Around(nn.Module):
+    """A layer that hands on its input, which is overwritten beside it."""
+
+    def __init__(self, overwrite):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.layer = nn.Conv2d(3, 4, 3), nn.Identity()
+        self.head, self.overwrite = nn.Linear(4 * 36, 5), overwrite
+        self.eval()
+
+    def forward(self, images):
+        below = self.conv(images)
+        out = self.layer(below)
+        below = below.relu_() if self.overwrite else below.relu()
+        return self.head((out + below).flatten(1))
+
+
+def test_a_layer_that_hands_on_its_input():
+    """Overwritten later, it would be the map of what was left."""
+    images = noise(2, 3, 8, 8)
+    found, expected = (
+        hires_cam(Around(overwrite), images, "layer", [[1], [2]], relu=False).maps
+        for overwrite in (True, False)
+    )
+    assert gap(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize("method", OURS)
+def test_under_autocast_maps_are_in_float32(method):
+    network, images = alive("vgg16"), noise(1, 3, 96, 96)
+    exact = method(network, images, "features.conv5_3", [3], relu=False).maps
+    with torch.autocast("cpu", torch.bfloat16):
+        found = method(network, images, "features.conv5_3", [3], relu=False).maps
+    assert found.dtype == torch.float32
+    assert gap(found, exact) < 0.2
+
+
+class Rearranged(nn.Module):
+    """A convolution and a layer that gives its map, channels last or first."""
+
+    def __init__(self, conv, last):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.layer, self.last = conv, nn.Identity(), last
+        self.head = nn.LazyLinear(5)
+
+    def forward(self, images):
+        found = self.conv(images)
+        return self.head(self.layer(found.permute(0, 2, 3, 1) if self.last else found).flatten(1))
+
+
+def test_channels_last_is_told_from_a_map_that_is_not_square():
+    conv = nn.Conv2d(3, 7, 4, 4)
+    oblong = noise(1, 3, 24, 32)
+    network = Rearranged(conv, last=True)
+    network(oblong)
+    with pytest.raises(ValueError, match="for images of 24 x 32, so its channels seem to be last"):
+        grad_cam(network.eval(), oblong, "layer")
+    # As many channels as rows, and other steps down than across: it cannot be told, but be said.
+    network = Rearranged(nn.Conv2d(3, 8, (4, 2), (4, 2)), last=False)
+    square = noise(1, 3, 32, 32)
+    network(square)
+    with pytest.raises(ValueError, match="if they are first after all, reshape=lambda output"):
+        grad_cam(network.eval(), square, "layer")
+    found = grad_cam(network, square, "layer", reshape=lambda output: output)
+    assert found.maps.shape == (1, 1, 8, 16)

@@ -55,6 +55,7 @@ def test_on_a_gap_network_grad_cam_and_two_relatives_are_cam(stored):
     """The same boxes: a share of the maximum knows no factor and no negative values."""
     rows = stored["methods"]["googlenet-gap"]
     for title in ("Grad-CAM", "HiResCAM", "XGrad-CAM"):
+        assert rows[title]["deletion"][0] == pytest.approx(rows["CAM"]["deletion"][0], abs=2e-3)
         for measure in ("at 20 %", "at the chosen share", "pointing game"):
             assert rows[title][measure] == rows["CAM"][measure], title
     assert rows["Eigen-CAM"]["at the chosen share"] != rows["CAM"]["at the chosen share"]
@@ -82,7 +83,7 @@ def test_a_map_that_ignores_the_network_never_changes(name, stored):
                 if title == "edges":
                     assert {tuple(v) for v in alike[measure]} == {(1, 1, 1)}
                 else:
-                    assert all(v[0] < 1 for v in alike[measure][:1]) or kind == "independent"
+                    assert all(v[0] < 1 for v in alike[measure]), (kind, title)
     # The first step randomises the same one layer either way.
     first = {kind: found[kind]["backprop"]["rank"][0] for kind in ("cascading", "independent")}
     assert first["cascading"] == first["independent"]
@@ -94,8 +95,9 @@ def test_random_labels_were_learnt_by_heart_and_say_nothing_of_others(stored):
     assert trainings["random"]["test accuracy"] < 0.15
     assert min(trainings[f"true {i}"]["test accuracy"] for i in (1, 2)) > 0.2
     pairs = stored["labels"]["pairs"]
-    assert set(pairs) == {"true 1 - true 2", "true 1 - random"}
-    assert pairs["true 1 - random"]["edges"]["test"]["SSIM"] == [1, 1, 1]
+    assert set(pairs) == {"true 1 - true 2", "true 1 - random", "difference"}
+    assert pairs["true 1 - random"]["edges"]["SSIM"] == [1, 1, 1]
+    assert pairs["difference"]["edges"]["rank"] == [0, 0, 0]
 
 
 # the shortcut
@@ -120,10 +122,8 @@ def test_the_shipped_network_reads_the_mark(marks):
     answers = training.predict(network, pictures.images).argmax(dim=1)
     says = (answers == hints).double().mean().item()
     assert says > 0.5
-    low, high = study.prediction_interval(
-        [row["says the mark"] for row in marks["rows"]["1.0"].values()]
-    )
-    assert low - 0.05 <= says <= high + 0.05
+    of_seeds = [row["says the mark"] for row in marks["rows"]["1.0"].values()]
+    assert says == pytest.approx(sum(of_seeds) / len(of_seeds), abs=0.2)
     plain = networks.create("alexnet-gap", pretrained=True, scale="lab")
     answers = training.predict(plain, pictures.images).argmax(dim=1)
     assert (answers == hints).double().mean() < 0.2  # the network of the other chapters does not
