@@ -1690,7 +1690,18 @@ def deletion_area(function: Any) -> Verdict:
     def score(picture: Tensor) -> Tensor:
         return (picture.double() * factors).sum() ** 2 / 48
 
-    result = _result(function, score, image, fill, heatmap, steps)
+    kept = []
+
+    def watched(of: Any, picture: Tensor, *others: Any) -> Any:
+        area = function(of, picture, *others)
+        kept.append(torch.equal(picture, image))
+        return area
+
+    result = _result(
+        watched if callable(function) else function, score, image, fill, heatmap, steps
+    )
+    if not all(kept):
+        raise _NotYet("your function writes into the image that it was given: clone it first.")
     if isinstance(result, list | tuple) or (isinstance(result, Tensor) and result.numel() > 1):
         raise _NotYet("the whole curve comes back: its area is one number.")
     given = torch.tensor(_number(result, lead)).double()
@@ -1813,8 +1824,14 @@ def moving_loss(function: Any) -> Verdict:
         found: Any = [None, None]
         if result.requires_grad:
             found = torch.autograd.grad(result.sum(), wanted, allow_unused=True)
+        positive = maps.relu()
+        own = (positive * region).sum((1, 2)) / positive.sum((1, 2))
+        loss = weight * (logits - old).square().mean(1) - own
+        expected = torch.autograd.grad(loss.sum(), wanted)
     if any(one is None for one in found):
         raise _NotYet("the values are right, and no gradient gets through: a detach, or no_grad?")
+    if any(not torch.allclose(a, b, atol=1e-4) for a, b in zip(found, expected, strict=True)):
+        raise _NotYet("the values are right, their gradient is not: is a part of it detached?")
     return _right("and its gradient moves the map while it holds the logits.")
 
 

@@ -144,6 +144,14 @@ def by_rank(score, image, fill, heatmap, steps):
     return faithfulness.area(torch.tensor([score(torch.where(g, fill, image)) for g in gone]))
 
 
+def overwriting(score, image, fill, heatmap, steps):
+    values = [float(score(image))]
+    for share in heatmap.flatten().argsort(descending=True).chunk(steps):
+        image.flatten(1)[:, share] = fill.flatten(1)[:, share]
+        values.append(float(score(image)))
+    return torch.trapezoid(torch.tensor(values), dx=1 / steps)
+
+
 @pytest.mark.parametrize("right", [solved, by_rank, lambda *a: solved(*a).item()])
 def test_deletion_area_takes_right_answers(right):
     assert check.deletion_area(right).ok
@@ -205,6 +213,7 @@ def of_points(function):
             ),
             "order of reading",
         ),
+        (overwriting, "writes into the image"),
     ],
 )
 def test_deletion_area_says_what_is_wrong(wrong, word):
@@ -251,6 +260,13 @@ def of_all(maps, region, logits, old, weight):
     return weight * (logits - old).square().mean(1) - (p * region).sum() / p.sum()
 
 
+def half_detached(maps, region, logits, old, weight):
+    """The right values; with this gradient mass only grows."""
+    p = maps.relu()
+    share = (p * region).sum((1, 2)) / p.sum((1, 2)).detach()
+    return weight * (logits - old).square().mean(1) - share
+
+
 @pytest.mark.parametrize("right", [loss, looped])
 def test_moving_loss_takes_right_answers(right):
     assert check.moving_loss(right).ok
@@ -276,6 +292,7 @@ def test_moving_loss_takes_right_answers(right):
         (lambda *a: loss(*a)[:, None], "has shape"),
         (lambda *a: loss(*a).detach(), "no gradient"),
         (lambda m, *a: loss(m.detach(), *a), "no gradient"),
+        (half_detached, "their gradient is not"),
     ],
 )
 def test_moving_loss_says_what_is_wrong(wrong, word):
