@@ -90,6 +90,13 @@ class Visit:
                     one => one.classList.remove('toggle-hidden'));
             }"""
         )
+        self.let_it_settle()
+
+    def let_it_settle(self) -> None:
+        """Waits until the page's observers have seen what has changed, two frames later."""
+        self.page.evaluate(
+            "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
 
     def _hear(self, message) -> None:
         if message.type == "error":
@@ -175,13 +182,10 @@ def axe_violations(visit: Visit) -> list[str]:
     visit.page.add_style_tag(content="* {transition: none !important}")
     for mode, size in (("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE)):
         visit.page.set_viewport_size(size)
-        if size == PHONE:
-            visit.page.wait_for_timeout(
-                600
-            )  # the theme makes what now scrolls reachable by keyboard
         visit.page.evaluate(
             "mode => Object.assign(document.documentElement.dataset, {mode, theme: mode})", mode
         )
+        visit.let_it_settle()
         for violation in Axe().run(visit.page, options=AXE).response["violations"]:
             if violation["impact"] not in ("serious", "critical"):
                 continue
