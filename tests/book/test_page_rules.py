@@ -36,6 +36,11 @@ BAD = [
     ("axe_violations", "<p style='color: #ccc'>pale</p>"),
     ("axe_violations", "<style>[data-theme=dark] p {color: #ccc}</style><p>pale when dark</p>"),
     ("axe_violations", "<button></button>"),
+    (
+        "axe_violations",
+        "<details><summary>Fold</summary><pre tabindex='-1' style='width: 9em; overflow: auto'>"
+        "a line that is too long for its box, in a fold</pre></details>",
+    ),
     ("mathematics", "<span class='math'>x</span>"),
     ("mathematics", r"<p>left as \(x\)</p>"),
     ("mathematics", "<mjx-merror>not TeX</mjx-merror>"),
