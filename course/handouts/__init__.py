@@ -1,0 +1,1 @@
+"""What a release needs beyond its files: trained networks and data, made by a script."""
