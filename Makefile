@@ -7,10 +7,11 @@ MADE = .venv/.made
 
 .DEFAULT_GOAL := help
 .PHONY: help env book test serve bench lab study pins clean
+.PHONY: course-release course-collect course-grade course-feedback course-marks
 .DELETE_ON_ERROR:
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 env: $(MADE) ## make .venv from the pinned requirements (the only command that needs the network)
 
@@ -50,6 +51,25 @@ study: $(MADE) ## train the lab networks with other seeds and measure networks a
 	$(BIN)/python study/localization.py
 	$(BIN)/python study/shortcut.py
 	$(BIN)/python study/trust.py
+
+# A course lies in one folder, COURSE. SET names one problem set; without it, all of them.
+COURSE ?= course-data
+TEACH = $(BIN)/python -m course --course "$(COURSE)" --set "$(SET)"
+
+course-release: $(MADE) ## write what students get (DUE="2027-03-01 23:59:00 UTC" sets a date)
+	$(TEACH) release $(if $(DUE),--due "$(DUE)")
+
+course-collect: $(MADE) ## sort what the platform handed out: SET=set1_where FROM=downloads.zip
+	$(TEACH) collect $(if $(FROM),--from "$(FROM)")
+
+course-grade: $(MADE) ## judge what was collected, in a sandbox, and hand the marks to nbgrader
+	$(TEACH) grade $(if $(JOBS),--jobs $(JOBS))
+
+course-feedback: $(MADE) ## write a page of feedback for each student
+	$(TEACH) feedback
+
+course-marks: $(MADE) ## write the marks as tables for Canvas and Moodle
+	$(TEACH) marks
 
 pins: $(MADE) ## write requirements.txt and environment.yml from requirements.in
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
