@@ -27,6 +27,7 @@ $(MADE): requirements.txt pyproject.toml
 # Always from nothing: after a failure, a second build over the first would pass.
 book: $(MADE) ## build the book into _build/html, running all notebooks
 	rm -rf _build
+	$(BIN)/python book/static_files.py
 	$(BIN)/jupyter-book build -n -W --keep-going .
 
 test: $(MADE) ## run all tests: style, types, camlib, notebooks, the built book in a browser

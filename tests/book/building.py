@@ -17,6 +17,8 @@ BUILD = ("build", "-n", "-W", "--keep-going")
 def build_book(source: Path) -> tuple[int, str]:
     """Builds strictly and from nothing, as `make book` does; returns exit code and log."""
     shutil.rmtree(source / "_build", ignore_errors=True)
+    if (source / "book/static_files.py").exists():
+        subprocess.run([sys.executable, source / "book/static_files.py"], check=True)
     command = [str(Path(sys.executable).with_name("jupyter-book")), *BUILD, str(source)]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
