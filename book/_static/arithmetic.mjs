@@ -23,15 +23,6 @@ export function halves(bytes) {
   return values;
 }
 
-/** Features f_k(x, y), (K, H * W), from bytes and the step of each channel: f = step * byte. */
-export function dequantised(bytes, steps) {
-  const places = bytes.length / steps.length;
-  const features = new Float32Array(bytes.length);
-  for (let k = 0, i = 0; k < steps.length; k++)
-    for (let place = 0; place < places; place++, i++) features[i] = steps[k] * bytes[i];
-  return features;
-}
-
 /**
  * Equation 2, M_c(x, y) = sum_k w_k^c f_k(x, y), over the channels in `channels` (all of them
  * without). features: (K, places); weight: the K weights of one class.
