@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,25 @@ def book() -> Path:
         tail = log.splitlines()[-60:]
         pytest.fail("\n".join(["The book does not build.", *told, "...", *tail]), pytrace=False)
     return ROOT / "_build" / "html"
+
+
+@pytest.fixture
+def small_book(tmp_path: Path) -> Path:
+    """A book of two pages with the configuration of the real one."""
+    extensions, styles = ROOT.glob("book/_ext/*.py"), ROOT.glob("book/_static/*.css")
+    for path in (ROOT / "_config.yml", *extensions, *styles):
+        target = tmp_path / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    (tmp_path / "book/references.bib").touch()
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: one\nchapters: [{file: two}]\n")
+    (tmp_path / "one.md").write_text("# One\n")
+    (tmp_path / "two.ipynb").write_text(
+        '{"cells": [{"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# Two"}],'
+        ' "metadata": {"kernelspec": {"display_name": "Python 3", "name": "python3"}},'
+        ' "nbformat": 4, "nbformat_minor": 5}'
+    )
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

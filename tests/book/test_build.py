@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+import subprocess
 from pathlib import Path
 
 import nbformat
-import pytest
 import yaml
 from building import BUILD, ROOT, build_book, toc_pages
 from page_rules import parsed
@@ -26,22 +25,10 @@ def test_pages_carry_no_traceback(book: Path):
     assert wrong == []
 
 
-@pytest.fixture
-def small_book(tmp_path: Path) -> Path:
-    """A book of two pages with the configuration of the real one."""
-    for name in ("_config.yml", "book/_ext/bookweb.py", "book/_static/book.css"):
-        target = tmp_path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, target)
-    (tmp_path / "book/references.bib").touch()
-    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: one\nchapters: [{file: two}]\n")
-    (tmp_path / "one.md").write_text("# One\n")
-    (tmp_path / "two.ipynb").write_text(
-        '{"cells": [{"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# Two"}],'
-        ' "metadata": {"kernelspec": {"display_name": "Python 3", "name": "python3"}},'
-        ' "nbformat": 4, "nbformat_minor": 5}'
-    )
-    return tmp_path
+def test_pages_carry_no_state_of_widgets(book: Path):
+    """It holds the pictures of every explorer once more, and needs a kernel to be shown."""
+    pages = [page for page in book.rglob("*.html") if "_static" not in page.parts]
+    assert [page for page in pages if "jupyter.widget-state" in page.read_text()] == []
 
 
 def links_out(source: Path, address: str) -> list[str]:
@@ -82,3 +69,38 @@ def test_a_failing_cell_stops_the_build(small_book: Path):
     code, log = build_book(small_book)
     assert code != 0
     assert "ZeroDivisionError" in log
+
+
+def test_the_working_directory_is_the_notebook_s_folder(small_book: Path):
+    (small_book / "_toc.yml").write_text("format: jb-book\nroot: one\nchapters: [{file: in/two}]\n")
+    notebook = nbformat.read(small_book / "two.ipynb", as_version=4)
+    code = "import os\n\nprint(os.path.basename(os.getcwd()))"
+    notebook.cells.append(nbformat.v4.new_code_cell(code))
+    (small_book / "in").mkdir()
+    nbformat.write(notebook, small_book / "in/two.ipynb")
+    exit_code, log = build_book(small_book)
+    assert exit_code == 0, log
+    assert parsed(small_book / "_build/html/in/two.html").select_one(".output").text.strip() == "in"
+
+
+def test_outputs_do_not_outlive_a_change_of_what_a_notebook_imports(small_book: Path):
+    """The cache compares notebooks alone: it would not see this change."""
+    notebook = nbformat.read(small_book / "two.ipynb", as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("import helper\n\nprint(helper.ANSWER)"))
+    nbformat.write(notebook, small_book / "two.ipynb")
+    for answer in ("before", "after"):
+        (small_book / "helper.py").write_text(f"ANSWER = {answer!r}\n")
+        code, log = build_book(small_book)
+        assert code == 0, log
+        page = parsed(small_book / "_build/html/two.html")
+        assert page.select_one(".output").text.strip() == answer
+    assert (small_book / "_build/.jupyter_cache").is_dir()  # it was there, and had to go
+
+
+def test_make_book_removes_the_outputs_of_the_last_build():
+    done = subprocess.run(
+        ["make", "--dry-run", "book"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    steps = [line.split()[0:3] for line in done.stdout.splitlines()]
+    build = next(i for i, step in enumerate(steps) if step[0].endswith("jupyter-book"))
+    assert ["rm", "-rf", "_build"] in steps[:build]
