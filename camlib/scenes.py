@@ -25,6 +25,9 @@ LAB_PICTURES = 6  # the first ones of the test split, whatever they show
 CLASSES = 10  # offered for a photograph
 BLUR = 8.0  # pixels, the sigma of chapter 9's blurred saliency
 
+# Networks draw random weights before the trained ones are loaded.
+_leaving_chance_alone = torch.random.fork_rng(devices=[])
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -97,6 +100,7 @@ class Comparison:
 
 
 @functools.cache
+@_leaving_chance_alone
 def of_photos() -> tuple[Scene, ...]:
     """The photographs of `PHOTOS` as lite0 sees them.
 
@@ -145,6 +149,7 @@ def _of_photo(network: Any, classifier: nn.Linear, photo: photos.Photo) -> Scene
 
 
 @functools.cache
+@_leaving_chance_alone
 def of_lab() -> tuple[Scene, ...]:
     """The first pictures of the lab's test split as GoogLeNet-GAP sees them, with exact boxes."""
     network: Any = networks.create("googlenet-gap", pretrained=True, scale="lab")
@@ -187,6 +192,7 @@ def _boxes_of(pictures: evaluation.Split, n: int, classes: Sequence[int]) -> tup
 
 
 @functools.cache
+@_leaving_chance_alone
 def comparisons() -> tuple[Comparison, ...]:
     """Methods side by side on the same pictures as `of_lab`."""
     gap, gmp, vgg16 = (
@@ -238,6 +244,7 @@ class _MaximumAndAverage(nn.Module):
 
 
 @functools.cache
+@_leaving_chance_alone
 def heads() -> dict[str, tuple[Head, ...]]:
     """Three heads on the features of each photograph, two of them trained as in chapter 3.
 
@@ -247,23 +254,19 @@ def heads() -> dict[str, tuple[Head, ...]]:
     """
     network: Any = networks.create("lite0")
     scenes, k = of_photos(), network.get_classifier().in_features
-    torch_state = torch.random.get_rng_state()
     torch.manual_seed(0)
-    try:
-        crops, labels = _crops(network, scenes)
-        linear = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(k, len(scenes)))
-        deep = nn.Sequential(
-            _MaximumAndAverage(),
-            nn.BatchNorm1d(2 * k),
-            nn.Linear(2 * k, k),
-            nn.ReLU(),
-            nn.BatchNorm1d(k),
-            nn.Linear(k, len(scenes)),
-        )
-        for head in (linear, deep):
-            _train(head, crops, labels)
-    finally:
-        torch.random.set_rng_state(torch_state)
+    crops, labels = _crops(network, scenes)
+    linear = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(k, len(scenes)))
+    deep = nn.Sequential(
+        _MaximumAndAverage(),
+        nn.BatchNorm1d(2 * k),
+        nn.Linear(2 * k, k),
+        nn.ReLU(),
+        nn.BatchNorm1d(k),
+        nn.Linear(k, len(scenes)),
+    )
+    for head in (linear, deep):
+        _train(head, crops, labels)
     trained = (
         ("average, one linear layer", linear),
         ("maximum and average, two layers", deep),

@@ -97,7 +97,9 @@ def conda_pins(environment: dict) -> list[str]:
     return [line for line in pip if line != "-e ."]
 
 
-PLOTS = re.compile(r"\bplots\.(?!use_)|\bplt\.(?!rcParams|style|close)|\bimshow\(|\.show\(")
+PLOTS = re.compile(
+    r"\bplots\.(?!use_)|\bplt\.(?!rcParams|style|close)|\bimshow\(|\.show\(|\bwidgets\.\w+\("
+)
 
 
 def notebook_faults(path: Path) -> list[str]:

@@ -73,6 +73,7 @@ BAD_CELLS = {
     "no alt": (new_code_cell("plt.imshow(image)"), "no alt text"),
     "no alt, axes": (new_code_cell("axes.imshow(image)"), "no alt text"),
     "no alt, IPython": (new_code_cell("%time plots.overlay(image)"), "no alt text"),
+    "no alt, explorer": (new_code_cell("widgets.classes()"), "no alt text"),
     "short alt": (drawing("A map"), "no alt text"),
     "file name": (drawing("figures/maps/espresso/overlay_final.png"), "no sentence"),
 }

@@ -26,7 +26,7 @@ export default function build(explorer) {
       title: `map of ${classes[chosen]}`,
       alt: `Map of ${classes[chosen]} over the picture. ${panel.hint}`,
     });
-    legend.textContent = `class, probability; vote at row ${row + 1}, column ${column + 1}`;
+    legend.textContent = `class, probability; vote at row ${row}, column ${column}`;
     votes.forEach((vote, m) => {
       const { bar, number } = rows[m];
       number.textContent = written(vote, 1);
@@ -36,8 +36,8 @@ export default function build(explorer) {
     });
     const first = votes.indexOf(largest(votes));
     explorer.says(
-      `${classes[chosen]}: probability ${percent(probabilities[chosen])}. At row ${row + 1}, column ` +
-        `${column + 1} of ${H} x ${W} its map is ${written(map[row * W + column], 1)}; of the ` +
+      `${classes[chosen]}: probability ${percent(probabilities[chosen])}. At row ${row}, column ` +
+        `${column}, counted from 0, its map is ${written(map[row * W + column], 1)}; of the ` +
         `classes listed, ${classes[first]} is highest there, ${written(votes[first], 1)}.`,
     );
   }
