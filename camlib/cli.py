@@ -1,4 +1,7 @@
-"""The command `camlib cam PHOTO`: top five classes, and an overlay of their maps as a PNG."""
+"""The command: `camlib cam PHOTO`, top five classes and an overlay of their maps as a PNG;
+`camlib data check NAME ROOT`, whether a data set on disk is whole; `camlib train`, `evaluate` and
+`maps`, see `fullscale_cli`.
+"""
 
 import argparse
 import os
@@ -8,13 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from camlib import fullscale_cli
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code: 0, or 2 after one line on standard error."""
+    """Entry point; returns the exit code.
+
+    0, or 2 after one line on standard error; 1 where `data check` found something; 3 where a
+    training diverged; 130 where one was stopped by Ctrl-C.
+    """
     parser = argparse.ArgumentParser(prog="camlib", description="Class activation maps.")
     commands = parser.add_subparsers(dest="command", required=True)
     cam_parser = commands.add_parser(
@@ -36,10 +45,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cam_parser.add_argument(
         "--box", action="store_true", help="draw and print the box at 20%% of the maximum"
     )
+    data_commands = commands.add_parser(
+        "data", help="data sets of photographs on your disk"
+    ).add_subparsers(dest="data_command", required=True)
+    check_parser = data_commands.add_parser(
+        "check",
+        help="what is missing, broken or other than published",
+        description="Reads headers and annotations of all images, or decodes some. Nothing is "
+        "downloaded or changed. Exit code 0: whole; 1: something was found; 2: not to be checked.",
+    )
+    check_parser.add_argument("name", metavar="NAME", help="pets, cub, ilsvrc or folder")
+    check_parser.add_argument("root", metavar="ROOT", type=Path, help="the folder it is in")
+    check_parser.add_argument(
+        "--sample", metavar="N", type=int, default=0, help="decode N images of each split in full"
+    )
+    check_parser.add_argument(
+        "--boxes", metavar="FILE", type=Path, help="for folder: the .csv or COCO .json of boxes"
+    )
+    fullscale_cli.add_commands(commands)
     options = parser.parse_args(arguments)
     try:
+        if options.command in fullscale_cli.COMMANDS:
+            return fullscale_cli.run(options, sys.argv[1:] if arguments is None else arguments)
+        if options.command == "data":
+            from camlib import data_check
+
+            return data_check.check(options.name, options.root, options.sample, options.boxes)
         map_photo(options.photo, options.classes, options.output, options.box)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"camlib: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -262,6 +262,12 @@ def examine(context: BrowserContext, url: str) -> dict[str, list[str]]:
         return {name: rule(visit) for name, rule in RULES.items()}
     finally:
         visit.page.close()
+
+
+def examine_in_own_browser(executable: str, urls: Sequence[str]) -> list[dict[str, list[str]]]:
+    """`examine` for some pages, in a browser started for them: one of several at a time."""
+    with launched(executable) as browser, browser.new_context(viewport=DESKTOP) as context:
+        return [examine(context, url) for url in urls]
 
 
 def parsed(page: Path) -> BeautifulSoup:
