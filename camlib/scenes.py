@@ -166,7 +166,7 @@ def of_lab() -> tuple[Scene, ...]:
             Scene(
                 name=f"lab-{n + 1}",
                 title=f"lab picture {n + 1}: {lab.CLASSES[label]}",
-                credit="Picture of the lab, made by camlib",
+                credit="Picture of the lab: stickers made by camlib on a crop of a photograph",
                 view=to_pil_image(pictures.images[n]),
                 classes=tuple(lab.CLASSES[c] for c in classes),
                 features=features[n],
