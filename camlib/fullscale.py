@@ -17,7 +17,6 @@ import math
 import os
 import platform
 import re
-import shutil
 import sys
 import time
 import zipfile
@@ -562,7 +561,7 @@ class _Training:
             "optimizer": self.optimizer.state_dict(),
             "schedule": {"last_epoch": self.schedule.last_epoch},
         }
-        _write_whole(path, content)
+        training.write_checkpoint("train", path, content)
         for old in checkpoints(self.folder)[self.run.keep :]:
             old.unlink()
 
@@ -789,25 +788,6 @@ def open_network(
     network.load_state_dict(content["weights"])
     network.classes, network.input_size = tuple(made["classes"]), made["size"]
     return network
-
-
-def _write_whole(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint beside its place, then move it there: no moment sees half a file."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut could leave the new name on missing bytes
-        temporary.replace(path)
-    except OSError as error:
-        free = shutil.disk_usage(path.parent).free
-        raise OSError(
-            f"train: cannot write the checkpoint {path}: {error.strerror}, {free / 1e9:.1f} GB are "
-            "free"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -449,9 +449,17 @@ def _hash(*tensors: Tensor) -> str:
 
 
 def _save(path: Path, identity: dict[str, Any], parts: dict[str, Any], history: History) -> None:
-    """Write a checkpoint beside its place, then move it there: no moment sees half a file."""
     content = {"format": FORMAT, "identity": identity, "history": asdict(history)}
     content |= {name: part.state_dict() for name, part in parts.items()}
+    write_checkpoint("fit", path, content)
+
+
+def write_checkpoint(caller: str, path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint beside its place, then move it there: no moment sees half a file.
+
+    Raises:
+        OSError: if it cannot be written, in the name of the function that the reader called.
+    """
     temporary = path.with_name(path.name + ".part")
     try:
         with temporary.open("wb") as file:
@@ -460,7 +468,7 @@ def _save(path: Path, identity: dict[str, Any], parts: dict[str, Any], history: 
             os.fsync(file.fileno())  # else a power cut could leave the new name on missing bytes
         temporary.replace(path)
     except OSError as error:
-        raise OSError(f"fit: cannot write the checkpoint {path}: {error.strerror}") from error
+        raise OSError(f"{caller}: cannot write the checkpoint {path}: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
