@@ -90,12 +90,18 @@ def _packed(folder: Path, name: str, raw: bytes) -> dict[str, Any]:
 
 
 def _live_photo(folder: Path, photo: photos.Photo) -> dict[str, str]:
-    """Write a photograph and a small picture of its middle; JPEGs stay as they are."""
-    name, thumbnail = f"{photo.name}.jpg", f"{photo.name}-small.webp"
-    if photo.path.suffix == ".jpg":
+    """Write a photograph and a small picture of its middle.
+
+    JPEGs stay as they are and others are stored without loss, so that the page's answers are the
+    notebooks'.
+    """
+    jpeg = photo.path.suffix == ".jpg"
+    name = photo.name + (".jpg" if jpeg else ".webp")
+    thumbnail = f"{photo.name}-small.webp"
+    if jpeg:
         shutil.copyfile(photo.path, folder / name)
     else:
-        photo.image.save(folder / name, quality=92, subsampling=0)
+        photo.image.save(folder / name, lossless=True, quality=100, method=6)
     side = min(photo.image.size)
     left, top = ((full - side) // 2 for full in photo.image.size)
     middle = photo.image.crop((left, top, left + side, top + side))
