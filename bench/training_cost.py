@@ -35,7 +35,7 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
 def made(name: str):
     torch.manual_seed(0)
     network = networks.create(name, num_classes=16, scale="lab")
-    return network, *training._optimizer(network, RECIPE, RECIPE.epochs)
+    return network, *training.create_optimizer(network, RECIPE, RECIPE.epochs)
 
 
 def real(name: str) -> Callable[[], None]:

@@ -203,22 +203,25 @@ def read_coco(path: Path) -> dict[str, Annotation]:
     try:
         document = json.loads(text)
         sizes = {
-            image["id"]: (image["file_name"], (int(image["width"]), int(image["height"])))
+            image["id"]: (_text(image["file_name"]), (int(image["width"]), int(image["height"])))
             for image in document["images"]
         }
-        categories = {category["id"]: category["name"] for category in document["categories"]}
+        categories = {
+            category["id"]: _text(category["name"]) for category in document["categories"]
+        }
         things = [
             (thing["image_id"], thing["category_id"], [float(number) for number in thing["bbox"]])
             for thing in document["annotations"]
             if not thing.get("iscrowd")
         ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        fits = [i in sizes and c in categories and len(box) == 4 for i, c, box in things]
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is not COCO's JSON of boxes: {error!r}") from None
     found: dict[str, Annotation] = {}
     for name, size in sizes.values():
         found[name] = Annotation(torch.zeros(0, 4), [], size)
-    for image, category, box in things:
-        if image not in sizes or category not in categories or len(box) != 4:
+    for (image, category, box), is_known in zip(things, fits, strict=True):
+        if not is_known:
             raise ValueError(
                 f"{path}: an annotation has image {image}, category {category} and the box {box}, "
                 "expected an image and a category of this file and four numbers"
@@ -227,6 +230,12 @@ def read_coco(path: Path) -> dict[str, Annotation]:
         name, size = sizes[image]
         _add(found, name, [x, y, x + width, y + height], categories[category], size)
     return found
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"got {value!r} for a name, expected text")
+    return value
 
 
 def _add(

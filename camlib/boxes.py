@@ -85,9 +85,16 @@ def above(caller: str, maps: Tensor, threshold: float) -> Tensor:
 
 
 def _boxes(caller: str, maps: Tensor, threshold: float) -> Tensor:
-    masks = above(caller, maps, threshold).reshape(-1, *maps.shape[-2:]).cpu().numpy()
-    boxes = [_around_largest(mask) for mask in masks.astype(np.uint8)]
-    return torch.tensor(boxes).reshape(*maps.shape[:-2], 4)
+    return around_largest(above(caller, maps, threshold))
+
+
+def around_largest(masks: Tensor) -> Tensor:
+    """Box around the largest 8-connected region of each mask, bool (..., H, W): int64 (..., 4).
+
+    One without a region gets the empty box.
+    """
+    flat = masks.reshape(-1, *masks.shape[-2:]).cpu().numpy().astype(np.uint8)
+    return torch.tensor([_around_largest(mask) for mask in flat]).reshape(*masks.shape[:-2], 4)
 
 
 def _around_largest(mask: NDArray[np.uint8]) -> tuple[int, int, int, int]:

@@ -87,7 +87,8 @@ def add_commands(commands: Any) -> None:
     _add(train.add_argument_group("how it is carried out"), RUN)
 
     evaluate = commands.add_parser(
-        "evaluate", help="classification and localization error, GT-known, PxAP of a network"
+        "evaluate",
+        help="classification and localization error, GT-known, PxAP of a network, with intervals",
     )
     _add_network_and_data(evaluate, "the split to evaluate on")
     evaluate.add_argument(
@@ -160,9 +161,15 @@ def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """
     import torch
 
-    code = {"train": _train, "evaluate": _evaluate, "maps": _maps}[options.command](
-        options, shlex.join(["camlib", *arguments])
-    )
+    command = {"train": _train, "evaluate": _evaluate, "maps": _maps}[options.command]
+    try:
+        code = command(options, shlex.join(["camlib", *arguments]))
+    except (ValueError, OSError) as error:
+        # What a process that reads images raised comes wrapped in its traceback.
+        if not str(error).startswith("Caught "):
+            raise
+        last = str(error).strip().splitlines()[-1]
+        raise type(error)(last.partition(": ")[2]) from error
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return code
@@ -188,6 +195,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
     import torch
 
     from camlib import fullscale, photos
+    from camlib.fullscale_checkpoints import open_network
     from camlib.fullscale_data import SPLITS, open_dataset
 
     name = options.dataset
@@ -211,19 +219,19 @@ def _train(options: argparse.Namespace, command: str) -> int:
     elif options.valid is not None:
         valid = open_dataset(name, options.root, options.valid)
     torch.manual_seed(recipe.seed)  # of the new layers' first weights
-    network = fullscale.open_network(
-        options.network, len(data.classes), options.pretrained, options.scale
-    )
+    network = open_network(options.network, len(data.classes), options.pretrained, options.scale)
     if network.classes is not None and len(network.classes) != len(data.classes):
         network.reset_classifier(len(data.classes))  # a checkpoint for other classes
     network.classes = tuple(data.classes)
     try:
         history = fullscale.train(network, data, recipe, settings, valid=valid)
-    except FloatingPointError as error:
-        print(f"camlib: {error}", file=sys.stderr)
+    except FloatingPointError as error:  # on all processes
+        if _is_first():
+            print(f"camlib: {error}", file=sys.stderr)
         return DIVERGED
     except KeyboardInterrupt:
-        print(f"camlib: stopped; with --resume the same command goes on: {command}")
+        if _is_first():
+            print(f"camlib: stopped; with --resume the same command goes on: {command}")
         return 130
     if _is_first():
         print(f"loss {history.loss[-1]:.4f}, accuracy {history.accuracy[-1]:.4f}")
@@ -232,7 +240,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
 
 
 def _network_and_data(options: argparse.Namespace) -> tuple[Any, Any, Any]:
-    from camlib import fullscale
+    from camlib.fullscale_checkpoints import open_network
     from camlib.fullscale_data import open_dataset
     from camlib.fullscale_evaluation import Evaluation
 
@@ -241,15 +249,19 @@ def _network_and_data(options: argparse.Namespace) -> tuple[Any, Any, Any]:
         options.dataset, options.root, options.split, boxes=options.boxes, limit=options.limit
     )
     classes = None if options.pretrained else len(data.classes)
-    network = fullscale.open_network(options.network, classes, options.pretrained, options.scale)
+    network = open_network(options.network, classes, options.pretrained, options.scale)
     return network, data, settings
 
 
 def _evaluate(options: argparse.Namespace, command: str) -> int:
-    from camlib import fullscale, fullscale_evaluation
+    from camlib import fullscale_evaluation
+    from camlib.fullscale_card import versions, write_text
+    from camlib.fullscale_intervals import LEVEL
 
     if options.output is not None and not options.output.parent.is_dir():
         raise ValueError(f"the folder {options.output.parent} of the output does not exist")
+    if options.output is not None and options.output.is_dir():
+        raise ValueError(f"the output {options.output} is a folder, expected a file")
     network, data, settings = _network_and_data(options)
     measures = fullscale_evaluation.evaluate(network, data, settings)
     if not _is_first():
@@ -260,11 +272,12 @@ def _evaluate(options: argparse.Namespace, command: str) -> int:
             "command": command,
             "network": options.network,
             "data": _describe_data(options),
-            "versions": fullscale.versions(),
+            "versions": versions(),
             "settings": asdict(settings),
+            "interval_level": LEVEL,
             "measures": asdict(measures),
         }
-        options.output.write_text(json.dumps(card, indent=1) + "\n")
+        write_text(options.output, json.dumps(card, indent=1) + "\n")
         print(f"written: {options.output}")
     return 0
 

@@ -5,6 +5,7 @@ A data set gives items as `lab.StickerWorld` does: (image, target), see `camlib.
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -159,8 +160,10 @@ def create_network(
 def expect_classes(network: Any, data: Any, logits: int) -> None:
     """Refuse a network whose outputs are not the classes of a data set, in their order.
 
+    Names that only one of the two knows may be other words for the same class: they are let pass.
+
     Raises:
-        ValueError: if their number or order differs.
+        ValueError: if their number differs, or a name that both know is at another place.
     """
     name, known = getattr(network, "name", type(network).__name__), len(data.classes)
     if logits != known:
@@ -169,8 +172,13 @@ def expect_classes(network: Any, data: Any, logits: int) -> None:
             "network that was trained on these classes, such as a checkpoint of camlib train"
         )
     theirs, ours = getattr(network, "classes", None), tuple(data.classes)
-    if theirs is not None and tuple(theirs) != ours and set(theirs) == set(ours):
-        i = next(i for i in range(known) if theirs[i] != ours[i])
+    if theirs is None or len(theirs) != known:
+        return
+    # ILSVRC has two classes called crane: of those the name says nothing.
+    both = {one for one in theirs if theirs.count(one) == ours.count(one) == 1}
+    moved = [i for i in range(known) if theirs[i] != ours[i] and both & {theirs[i], ours[i]}]
+    if moved:
+        i = moved[0]
         raise ValueError(
             f"{name} has the classes of the data set in another order: its class {i} is "
             f"{theirs[i]!r}, that of the data set {ours[i]!r}"
@@ -203,6 +211,46 @@ class View(NamedTuple):
     scale: tuple[float, float]
     mask: Tensor | None
     ignored: Tensor | None
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """Views as worker processes hand them over: few tensors, for each takes an open file."""
+
+    images: Tensor  # uint8 (n, 3, s, s)
+    labels: Tensor  # (n,)
+    masks: Tensor  # bool (2, n, s, s): masks and ignored
+    rest: list[tuple[Any, ...]]  # of each view what else it holds, boxes as a list
+
+    def pin_memory(self, *device: Any) -> "ViewBatch":
+        """For the DataLoader, which would look for tensors in every number of `rest`."""
+        images, labels = self.images.pin_memory(), self.labels.pin_memory()
+        return ViewBatch(images, labels, self.masks.pin_memory(), self.rest)
+
+
+def pack(views: Sequence[View]) -> ViewBatch:
+    """A batch of views; `unpack` gives them back."""
+    images = torch.stack([view.image for view in views])
+    masks = torch.zeros(2, len(views), *images.shape[-2:], dtype=torch.bool)
+    rest = []
+    for i, view in enumerate(views):
+        for at, mask in zip(masks[:, i], (view.mask, view.ignored), strict=True):
+            if mask is not None:
+                at.copy_(mask)
+        kept = view.number, view.name, view.boxes.tolist(), view.scale
+        rest.append((*kept, view.mask is not None, view.ignored is not None))
+    return ViewBatch(images, torch.tensor([view.label for view in views]), masks, rest)
+
+
+def unpack(batch: ViewBatch) -> list[View]:
+    views = []
+    each = zip(batch.images, batch.labels.tolist(), *batch.masks, batch.rest, strict=True)
+    for image, label, mask, ignored, one in each:
+        number, name, corners, scale, has_mask, has_ignored = one
+        boxes = torch.tensor(corners, dtype=torch.float64).reshape(-1, 4)
+        truth = mask if has_mask else None, ignored if has_ignored else None
+        views.append(View(number, name, image, label, boxes, tuple(scale), *truth))
+    return views
 
 
 class EvaluationViews(Dataset[View]):
@@ -245,9 +293,10 @@ class EvaluationViews(Dataset[View]):
             scale, border = (size / width, size / height), [0, 0]
         else:
             shorter = math.floor(size / self.transform.crop)
-            factor = shorter / min(width, height)
-            scale = factor, factor
-            border = [round((int(side * factor) - size) / 2) for side in (width, height)]
+            # In whole pixels, as torchvision resizes and cuts.
+            resized = [int(shorter * side / min(width, height)) for side in (width, height)]
+            scale = resized[0] / width, resized[1] / height
+            border = [round((side - size) / 2) for side in resized]
         boxes, mask, ignored = torch.zeros(0, 4, dtype=torch.float64), None, None
         if self.truth:
             own = target["labels"] == target["label"]

@@ -285,17 +285,23 @@ def px_ap(maps: Tensor, masks: Tensor) -> float:
     Raises:
         ValueError: if the shapes do not fit, a value is not finite, or no pixel is true.
     """
-    return px_ap_of_counts(pixel_counts(maps, masks))
+    _expect_masks("px_ap", maps, masks)
+    parts = [slice(i, i + 32) for i in range(0, len(maps), 32)]  # or memory would not hold them
+    counts = torch.stack([pixel_counts(maps[of], masks[of]).sum(dim=0) for of in parts])
+    return px_ap_of_counts(counts.sum(dim=0).cpu())
 
 
 def pixel_counts(maps: Tensor, masks: Tensor, ignored: Tensor | None = None) -> Tensor:
-    """What PxAP is made of: wrong and true pixels between two thresholds, int64 (2, 1001).
+    """What PxAP is made of: of each image, wrong and true pixels between two thresholds.
 
-    The counts of parts of a data set add up to those of the whole.
+    Summed over the images of a data set, they give its PxAP.
 
     Args:
-        maps, masks: as in `px_ap`.
+        maps, masks: as in `px_ap`; the counts are made where the maps are.
         ignored: pixels that count neither as wrong nor as true, bool (n, H, W).
+
+    Returns:
+        int64 (n, 2, 1001).
 
     Raises:
         ValueError: if the shapes do not fit, or a value is not finite.
@@ -304,17 +310,19 @@ def pixel_counts(maps: Tensor, masks: Tensor, ignored: Tensor | None = None) -> 
     if ignored is None:
         ignored = torch.zeros_like(masks)
     _expect_masks("px_ap", maps, ignored)
-    edges = np.concatenate([[-np.inf], np.arange(1, 1001) / 1000, [np.inf]])
-    counts = np.zeros(3 * 1001, dtype=np.int64)
-    # Small numbers in 16 bits: this runs once for every pixel of a data set.
-    kinds = (masks.to(torch.int16) * 1001).masked_fill(ignored, 2 * 1001).cpu().numpy()
-    for heatmap, kind in zip(_min_max(maps), kinds, strict=True):
-        # The number of edges up to the value: a guess off by one at most, then put right.
-        bins = (heatmap * 1000).astype(np.int16)
-        bins += np.take(edges, bins + 1) <= heatmap
-        bins -= np.take(edges, bins) > heatmap
-        counts += np.bincount((bins + kind).ravel(), minlength=3 * 1001)
-    return torch.from_numpy(counts.reshape(3, 1001)[:2])
+    heatmaps, n = maps.detach().double().flatten(1), len(maps)
+    heatmaps = heatmaps - heatmaps.amin(dim=1, keepdim=True)
+    largest = heatmaps.amax(dim=1, keepdim=True)
+    heatmaps /= torch.where(largest > 0, largest, 1.0)  # a constant map is zero everywhere
+    edges = heatmaps.new_tensor([-torch.inf, *(i / 1000 for i in range(1, 1001)), torch.inf])
+    # The number of edges up to the value: a guess off by one at most, then put right.
+    bins = (heatmaps * 1000).int()
+    bins += edges[bins + 1] <= heatmaps
+    bins -= (edges[bins] > heatmaps).int()
+    kinds = (masks.to(maps.device).int() * 1001).masked_fill(ignored.to(maps.device), 2 * 1001)
+    images = 3 * 1001 * torch.arange(n, dtype=torch.int32, device=maps.device)
+    found = bins + kinds.flatten(1) + images[:, None]
+    return torch.bincount(found.flatten(), minlength=n * 3 * 1001).reshape(n, 3, 1001)[:, :2]
 
 
 def px_ap_of_counts(counts: Tensor) -> float:

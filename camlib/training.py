@@ -167,7 +167,7 @@ def fit(
         padded = pad(images, recipe.shift)
         steps = max(1, len(images) // recipe.batch)
         total = steps * recipe.epochs
-        optimizer, schedule = _optimizer(network, recipe, total)
+        optimizer, schedule = create_optimizer(network, recipe, total)
         parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
         if path:
             identity = _identity(network, (images, labels), valid, recipe)
@@ -330,10 +330,14 @@ def _logits(network: nn.Module, images: Tensor, device: torch.device, batch: int
     return torch.cat(parts)  # outside inference mode: an ordinary tensor
 
 
-def _optimizer(
+def create_optimizer(
     network: nn.Module, recipe: Recipe, total: int
 ) -> tuple[torch.optim.Optimizer, LambdaLR]:
-    """On the parameters that require a gradient, and the learning rate over `total` steps."""
+    """On the parameters that require a gradient, and the learning rate over `total` steps.
+
+    Raises:
+        ValueError: if no parameter requires a gradient, or with `trunk_rate` none of the head.
+    """
     learned = [p for p in network.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [{"params": learned}]
     if recipe.trunk_rate != 1:

@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -111,7 +111,7 @@ def processes(number: int, *command: str) -> list[str]:
         )
     said = []
     for process in started:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         said.append(out)
     return said
@@ -148,6 +148,13 @@ def main(root: Path, folder: Path) -> None:
     network = Tiny(dropout=0.3)
     parts = 2 // int(os.environ["WORLD_SIZE"])  # the same parts, so that dropout drops the same
     trained(folder / "run", data, network=network, valid=data, accumulate=parts)
+    network = Tiny(norm=True)
+    trained(folder / "norm", data, network=network, valid=data, accumulate=parts)
+    torch.save(network.state_dict(), folder / f"norm {os.environ['RANK']}.pt")
+    try:
+        trained(folder / "nan", data, replace(RECIPE, rate=1e30, warmup=0.0), accumulate=parts)
+    except FloatingPointError as error:
+        (folder / f"nan {os.environ['RANK']}").write_text(str(error))
     network = networks.create("googlenet-gap", pretrained=True, scale="lab")
     for count in (COUNT, 1):  # one image is less than a batch for each process
         world = StickerWorld("valid", length=count, instances=(1, 3))

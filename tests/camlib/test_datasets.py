@@ -454,6 +454,12 @@ def test_wrong_tables_are_refused(tmp_path, lines, complaint):
         datasets.Folder(root, tmp_path / "boxes.csv")[0]
 
 
+def test_json_nested_without_end_is_refused(tmp_path):
+    folders.write(tmp_path / "boxes.json", "[" * 100_000)
+    with pytest.raises(ValueError, match="is not COCO's JSON of boxes"):
+        annotations.read_coco(tmp_path / "boxes.json")
+
+
 def without(document, key):
     return {k: v for k, v in document.items() if k != key}
 
@@ -463,6 +469,12 @@ def without(document, key):
     [
         (lambda d: without(d, "categories"), "is not COCO's JSON of boxes: KeyError"),
         (lambda d: [d], "is not COCO's JSON of boxes"),
+        (lambda d: {**d, "images": [{**d["images"][0], "file_name": None}]}, "expected text"),
+        (lambda d: {**d, "categories": [{"id": 1, "name": 5}]}, "got 5 for a name, expected text"),
+        (
+            lambda d: {**d, "annotations": [{**d["annotations"][0], "category_id": []}]},
+            "is not COCO's JSON of boxes: TypeError",
+        ),
         (lambda d: d | {"annotations": [{**d["annotations"][0], "image_id": 5}]}, "has image 5"),
         (lambda d: d | {"annotations": [{**d["annotations"][0], "category_id": 4}]}, "category 4"),
         (lambda d: d | {"annotations": [{**d["annotations"][0], "bbox": [1, 2]}]}, "four numbers"),

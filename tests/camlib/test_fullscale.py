@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +17,18 @@ import pytest
 import torch
 from fullscale_world import RECIPE, Tiny, close, same, trained, write_folder
 from torch.nn import functional
+from torchvision import tv_tensors
 
-from camlib import cli, fullscale, fullscale_cli, fullscale_evaluation
+from camlib import cli, fullscale_cli, fullscale_evaluation
 from camlib.datasets import Folder
-from camlib.fullscale import RECIPES, Recipe, Run, checkpoints, load_checkpoint
+from camlib.fullscale import RECIPES, Recipe, Run
+from camlib.fullscale_card import versions
+from camlib.fullscale_checkpoints import (
+    checkpoints,
+    last_checkpoint,
+    load_checkpoint,
+    open_network,
+)
 from camlib.fullscale_data import EvaluationViews, Parts, Spread, TrainingViews, open_dataset
 from camlib.networks import Transform
 
@@ -191,6 +200,20 @@ def test_truth_follows_the_view():
     assert centre.mask.all()
 
 
+@pytest.mark.parametrize(("size", "crop"), [(240, 0.875), (224, 0.875), (384, 0.95)])
+def test_a_cut_is_that_of_torchvision_whatever_the_photo(size, crop):
+    transform = Transform(size, crop)
+    geometry = transform.geometry()
+    for width, height in ((531, 700), (1062, 531), (500, 375), (333, 500), (469, 1033)):
+        middle = [width / 2 - 9, height / 2 - 9, width / 2 + 13, height / 2 + 11]
+        box = tv_tensors.BoundingBoxes([middle], format="XYXY", canvas_size=(height, width))
+        target = {"label": 0, "labels": torch.tensor([0]), "boxes": box, "name": "a"}
+        data = [(torch.zeros(3, height, width, dtype=torch.uint8), target)]
+        view = EvaluationViews(data, transform, "centre")[0]
+        theirs = geometry(box).as_subclass(torch.Tensor)
+        assert torch.allclose(view.boxes, theirs.double(), atol=1e-3), (width, height)
+
+
 def test_a_limit_is_spread_over_all_classes(root):
     few = open_dataset("folder", root, limit=4)
     assert [few[i][1]["label"] for i in range(4)] == [0, 1, 2, 3]
@@ -337,13 +360,49 @@ def test_a_damaged_checkpoint_is_passed_by_and_the_end_is_the_same(data, tmp_pat
         trained(tmp_path / "b", data, network=start(), resume=True)
 
 
+def test_a_damaged_checkpoint_costs_no_whole_one(data, tmp_path):
+    trained(tmp_path, data, minutes=1e-9, keep=9)
+    six, five, four, *_ = checkpoints(tmp_path)
+    for path in (six, five):
+        path.write_bytes(path.read_bytes()[:-500])
+    steps = []
+
+    loss = functional.cross_entropy
+
+    def stopped(*given, **options):
+        steps.append(kept(tmp_path))
+        if len(steps) == 2:  # step 5 has been written again
+            raise KeyboardInterrupt
+        return loss(*given, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("camlib.fullscale.functional.cross_entropy", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path, data, resume=True, minutes=1e-9, keep=1)
+    assert last_checkpoint(tmp_path) == five
+    assert not four.exists()
+    trained(tmp_path, data, resume=True, keep=1)
+    assert kept(tmp_path) == [six.name]
+
+
+def test_other_files_are_no_checkpoints(data, tmp_path):
+    trained(tmp_path, data)
+    last = checkpoints(tmp_path)[0]
+    last.with_name("step-best.ckpt").write_bytes(b"")
+    last.with_name("step-00000006 (copy).ckpt").write_bytes(b"")
+    assert checkpoints(tmp_path)[0] == last
+
+
 def test_one_byte_changed_is_noticed(data, tmp_path):
     trained(tmp_path, data)
     path = checkpoints(tmp_path)[0]
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    assert fullscale.last_checkpoint(tmp_path) == checkpoints(tmp_path)[1]
+    assert last_checkpoint(tmp_path) == checkpoints(tmp_path)[1]
+    for read in (load_checkpoint, open_network):  # the file by its name
+        with pytest.raises(ValueError, match=r"step-00000006\.ckpt is no checkpoint .* damaged"):
+            read(path)
 
 
 def test_a_finished_training_is_over_at_once(data, tmp_path):
@@ -389,7 +448,7 @@ def test_killed_in_the_middle_and_resumed_ends_with_the_same_weights(root, tmp_p
     assert killed["history"]["loss"] == pytest.approx(whole["history"]["loss"])
     assert "run.md" in capsys.readouterr().out
     # and the run opens as a network
-    network = fullscale.open_network(folder)
+    network = open_network(folder)
     assert list(network.classes) == list(Folder(root).classes)
 
 
@@ -505,6 +564,35 @@ def test_what_goes_wrong_is_said_in_one_line(root, tmp_path, capsys, monkeypatch
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     assert 'pip install "camlib[fullscale]"' in fails(capsys, *lab)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_an_image_that_cannot_be_read_is_named_in_one_line(workers, root, tmp_path, capsys):
+    broken = tmp_path / "pictures"
+    shutil.copytree(root, broken)
+    image = sorted(broken.rglob("*.png"))[9]
+    image.write_bytes(image.read_bytes()[:200])
+    lab = ("alexnet-gap", "folder", str(broken), "--scale", "lab", "--device", "cpu")
+    assert cli.main(["evaluate", *lab, "--no-pretrained", "--workers", workers]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]  # above it is the bar
+    assert said.startswith(f"camlib: {image} cannot be read, it may be truncated")
+    assert "Traceback" not in said
+    gone = ("--output", str(tmp_path))
+    assert "is a folder, expected a file" in fails(capsys, "evaluate", *lab, *gone)
+
+
+def test_versions_without_an_installed_camlib(monkeypatch):
+    def version(name):
+        if name == "camlib":
+            raise metadata.PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr("camlib.fullscale_card.metadata.version", version)
+    assert versions() | {"python": ""} == {
+        "python": "",
+        "camlib": "not installed",
+        **dict.fromkeys(("torch", "torchvision", "timm", "lightning-fabric", "numpy"), "1"),
+    }
 
 
 def test_batch_norm_wants_as_many_processes_as_before(data, tmp_path):

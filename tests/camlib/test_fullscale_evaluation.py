@@ -5,10 +5,27 @@ import pytest
 import timm
 import torch
 from fullscale_world import Tiny, write_folder
+from scipy.stats import binomtest
 
-from camlib import cam, cli, evaluation, fullscale_evaluation, metrics, networks, photos
+from camlib import (
+    boxes,
+    cam,
+    cli,
+    evaluation,
+    fullscale_evaluation,
+    fullscale_intervals,
+    metrics,
+    networks,
+    photos,
+)
 from camlib.datasets import Folder
-from camlib.fullscale_data import Spread, create_network, open_dataset
+from camlib.fullscale_data import (
+    EvaluationViews,
+    Spread,
+    create_network,
+    expect_classes,
+    open_dataset,
+)
 from camlib.fullscale_evaluation import Evaluation, evaluate, write_maps
 from camlib.lab import StickerWorld
 
@@ -63,6 +80,169 @@ def test_measures_are_those_of_all_five_boxes(network, world, threshold):
     assert len({found.top1, found.localization_top1, found.px_ap, found.max_box_acc_v2}) == 4
 
 
+def overlap_of(a, b):
+    sides = [max(0, min(a[i + 2], b[i + 2]) - max(a[i], b[i])) for i in (0, 1)]
+    areas = [(c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)]
+    return sides[0] * sides[1] / (sum(areas) - sides[0] * sides[1])
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_box_for_each_of_the_five_classes_changes_nothing(trained):
+    """The rule of ILSVRC word by word: five classes, each with the box of its own map."""
+    torch.manual_seed(2)
+    network = networks.create("googlenet-gap", 16, pretrained=trained, scale="lab").eval()
+    world = StickerWorld("valid", length=48, instances=(1, 3), second_class=True)
+    found = evaluate(network, world, changed(max_box_acc_v2=False))
+    pictures = evaluation.split(world)
+    mapped = evaluation.map_split(network, pictures)  # of five classes and of the true one
+    missed = {1: [], 5: []}
+    for i, target in enumerate(pictures.targets):
+        own = [
+            box
+            for box, label in zip(target["boxes"].tolist(), target["labels"], strict=True)
+            if label == target["label"]
+        ]
+        fits = []
+        for guess, heatmap in zip(mapped.classes[i, :5], mapped.maps[i, :5], strict=True):
+            box = boxes.boxes_from_maps(cam.upsample(heatmap[None], 96), SETTINGS.threshold)[0]
+            right = any(overlap_of(box.tolist(), true) >= 0.5 for true in own)
+            fits.append(bool(guess == target["label"]) and right)
+        for k, misses in missed.items():
+            misses.append(not any(fits[:k]))
+    assert found.localization_top1 == np.mean(missed[1])
+    assert found.localization_top5 == np.mean(missed[5])
+    if trained:  # a second guess has saved some
+        assert found.localization_top5 < found.localization_top1 < 1
+
+
+def test_equal_scores_are_missed_with_and_without_a_box(world):
+    seen = [EvaluationViews(world, Tiny().transform)[i] for i in range(4)]
+    maps = torch.zeros(4, 32, 32)
+    for heatmap, view in zip(maps, seen, strict=True):
+        x0, y0, x1, y1 = view.boxes[0].round().int().tolist()
+        heatmap[y0:y1, x0:x1] = 1
+    rows = fullscale_evaluation._count(
+        seen, torch.zeros(4, 16), maps, None, changed(max_box_acc_v2=False)
+    ).rows
+    assert rows[:, 6].tolist() == [0, 0, 0, 0]  # the boxes fit
+    assert rows[:, 1:3].tolist() == rows[:, 4:6].tolist() == [[1, 1]] * 4
+
+
+# ---- intervals ----
+
+
+def test_wilson_is_that_of_scipy():
+    for images in (1, 2, 13, 997, 50_000):
+        for missed in {0, 1, images // 3, images - 1, images}:
+            found = fullscale_intervals.wilson(missed / images, images)
+            theirs = binomtest(missed, images).proportion_ci(0.95, method="wilson")
+            assert found == pytest.approx(tuple(theirs), abs=1e-12)
+            assert 0 <= found[0] <= missed / images <= found[1] <= 1
+    assert fullscale_intervals.wilson(0.0, 13)[0] == 0
+    assert fullscale_intervals.wilson(1.0, 13)[1] == 1
+    narrower = fullscale_intervals.wilson(0.3, 10, level=0.5)
+    assert narrower == pytest.approx(tuple(binomtest(3, 10).proportion_ci(0.5, "wilson")))
+    for wrong in ((0.5, 0), (1.5, 10), (float("nan"), 10)):
+        with pytest.raises(ValueError, match="a share from 0 to 1 of at least one image"):
+            fullscale_intervals.wilson(*wrong)
+
+
+def percentiles(measures):
+    return np.percentile(measures, [2.5, 97.5])
+
+
+def test_the_bootstrap_draws_whole_images_again():
+    chance = np.random.default_rng(1)
+    maps = torch.from_numpy(chance.random((40, 6, 8)))
+    masks = (
+        torch.from_numpy(chance.random((40, 6, 8)))
+        < maps * torch.linspace(0.1, 1, 40)[:, None, None]
+    )
+    counts = metrics.pixel_counts(maps, masks)
+    found = fullscale_intervals.bootstrap(counts, fullscale_intervals.px_ap_of_sums)
+    # Other draws, and PxAP of the drawn images anew.
+    draws = chance.integers(40, size=(1000, 40))
+    theirs = percentiles([metrics.px_ap(maps[draw], masks[draw]) for draw in draws])
+    width = theirs[1] - theirs[0]
+    assert found == pytest.approx(theirs, abs=0.12 * width)
+    assert found[0] < metrics.px_ap(maps, masks) < found[1]
+    # A quarter of the images: twice as wide.
+    few = fullscale_intervals.bootstrap(counts[::4], fullscale_intervals.px_ap_of_sums)
+    assert 1.4 < (few[1] - few[0]) / width < 2.8
+
+
+def test_draws_without_a_true_pixel_are_left_out():
+    counts = torch.zeros(2, 2, 1001, dtype=torch.int64)
+    counts[0, 1, 500] = counts[1, 0, 500] = 3  # an image all true, and one without
+    low, high = fullscale_intervals.bootstrap(counts, fullscale_intervals.px_ap_of_sums)
+    assert (low, high) == (0.5, 1.0)
+
+
+def test_px_ap_of_many_sums_is_that_of_each():
+    torch.manual_seed(0)
+    sums = torch.randint(100, (5, 2, 1001)).double()
+    sums[0, :, :900] = 0
+    each = [metrics.px_ap_of_counts(one) for one in sums]
+    assert fullscale_intervals.px_ap_of_sums(sums).tolist() == pytest.approx(each, abs=1e-12)
+
+
+def test_intervals_of_an_evaluation(network, world):
+    found = evaluate(network, world, SETTINGS)
+    names = ["top1", "top5", "localization_top1", "localization_top5", "gt_known"]
+    for name in names:
+        share = getattr(found, name)
+        truth = binomtest(round(share * COUNT), COUNT).proportion_ci(0.95, method="wilson")
+        assert found.intervals[name] == pytest.approx(tuple(truth))
+    assert sorted(found.intervals) == sorted([*names, "px_ap", "max_box_acc_v2"])
+
+    pictures = evaluation.split(world)
+    maps = cam.upsample(evaluation.map_split(network, pictures, top=0).maps[:, 0], 96)
+    counts = metrics.pixel_counts(maps, pictures.masks)
+    ious = metrics.level_ious(maps, pictures.boxes, "all")
+    draws = np.random.default_rng(0).integers(COUNT, size=(1000, COUNT))
+    for name, theirs in (
+        ("px_ap", [metrics.px_ap_of_counts(counts[draw].sum(dim=0)) for draw in draws]),
+        ("max_box_acc_v2", [metrics.max_box_acc_v2(ious[draw]) for draw in draws]),
+    ):
+        low, high = percentiles(theirs)
+        assert found.intervals[name] == pytest.approx((low, high), abs=0.15 * (high - low))
+        assert high - low > 0.01
+    # The order in which images were counted does not enter.
+    other = evaluate(network, world, changed(batch=2))
+    for name in [*names, "max_box_acc_v2"]:
+        assert other.intervals[name] == found.intervals[name]
+    none = evaluate(network, world, changed(maps=False, max_box_acc_v2=False))
+    assert sorted(none.intervals) == ["top1", "top5"]
+
+
+def test_a_report_fits_a_terminal():
+    shares = dict.fromkeys(("top1", "top5", "localization_top1", "localization_top5"), 1.0)
+    measures = fullscale_evaluation.Measures(
+        images=1_281_167,
+        with_boxes=1_281_167,
+        with_masks=1_281_167,
+        gt_known=0.4322,
+        px_ap=1.0,
+        max_box_acc_v2=1.0,
+        intervals={
+            **dict.fromkeys([*shares, "px_ap", "max_box_acc_v2"], (1.0, 1.0)),
+            "gt_known": (0.42781, 0.43651),
+        },
+        seconds=1.0,
+        **shares,
+    )
+    lines = fullscale_evaluation.report(measures, 0.2)
+    assert max(map(len, lines)) <= 80
+    (line,) = (line for line in lines if "GT-known" in line)
+    assert line.split(maxsplit=3)[3] == "43.22%  42.78% to 43.65%    (box at 20%)"
+    assert "95 % interval" in lines[1]
+    assert len({line.index("% to") for line in lines if "% to" in line and "GT" not in line}) == 1
+    assert any("MaxBoxAccV2" in line and "level chosen here" in line for line in lines)
+
+
+# ---- how it is carried out ----
+
+
 def test_the_same_numbers_for_other_batches_and_threads(network, world):
     expected = evaluate(network, world, SETTINGS)
     for options in ({"batch": 1}, {"batch": 64}, {"box_workers": 1}, {"view": "centre"}):
@@ -79,6 +259,28 @@ def test_half_precision_and_workers(network, world):
     half = evaluate(network, world, changed(precision="bf16-mixed"))
     assert half.px_ap == pytest.approx(expected.px_ap, abs=0.01)
     assert half.px_ap != expected.px_ap
+
+
+def test_half_precision_makes_no_scores_equal(root):
+    data, network = open_dataset("folder", root), Tiny().eval()
+    torch.nn.init.zeros_(network.head.weight)
+    network.head.bias.data = torch.tensor([10.0, 10.01, 9.99, 10.0])  # in eight bits all the same
+    for maps in (True, False):
+        settings = changed(max_box_acc_v2=False, precision="bf16-mixed", maps=maps)
+        assert evaluate(network, data, settings).top1 == 0.75  # one class of four is right
+    with torch.autocast("cpu", torch.bfloat16):
+        assert network(torch.zeros(1, 3, 32, 32)).unique().numel() == 1
+
+
+def test_classification_needs_no_protocol(root):
+    class Plain(torch.nn.Module):
+        transform = Tiny().transform
+
+        def forward(self, images):
+            return images.mean(dim=(2, 3)) @ torch.eye(3, 4)
+
+    settings = changed(max_box_acc_v2=False, maps=False, precision="bf16-mixed")
+    assert 0 < evaluate(Plain().eval(), open_dataset("folder", root), settings).top1 <= 1
 
 
 def test_images_without_boxes_and_masks_count_for_the_classes_alone(root):
@@ -101,9 +303,9 @@ def test_pixels_left_out_count_on_neither_side():
     ignored = torch.rand(3, 6, 8) < 0.4
     # Each map keeps its extremes, for it is scaled by them wherever they are.
     maps[:, 0, 0], maps[:, 0, 1], ignored[:, 0, :2] = 0, 1, False
-    counts = metrics.pixel_counts(maps, masks & ~ignored, ignored)
+    counts = metrics.pixel_counts(maps, masks & ~ignored, ignored).sum(dim=0)
     kept = [(m[~i], t[~i]) for m, t, i in zip(maps, masks, ignored, strict=True)]
-    each = [metrics.pixel_counts(m[None, None], t[None, None]) for m, t in kept]
+    each = [metrics.pixel_counts(m[None, None], t[None, None])[0] for m, t in kept]
     assert torch.equal(counts, sum(each))
     assert counts.sum() == (~ignored).sum()
     assert metrics.px_ap_of_counts(counts) != metrics.px_ap(maps, masks)
@@ -125,7 +327,7 @@ def test_an_unknown_border_is_left_out(network, world):
     maps = cam.upsample(evaluation.map_split(network, pictures, top=0).maps[:, 0], 96)
     unknown = torch.zeros_like(pictures.masks)
     unknown[:, 20:50] = True
-    counts = metrics.pixel_counts(maps, pictures.masks, unknown)
+    counts = metrics.pixel_counts(maps, pictures.masks, unknown).sum(dim=0)
     assert found.px_ap == pytest.approx(metrics.px_ap_of_counts(counts), abs=1e-4)
     assert abs(found.px_ap - evaluate(network, world, SETTINGS).px_ap) > 1e-3
 
@@ -172,6 +374,8 @@ def test_networks_of_timm_and_those_without_maps(root):
         create_network("resnet10")
     with pytest.raises(ValueError, match="scores for 16 classes, but the data set has 4"):
         evaluate(networks.create("nin", scale="lab"), data, settings)
+    with pytest.raises(ValueError, match="scores for 4 classes, but the data set has 16"):
+        evaluate(Tiny().eval(), StickerWorld("valid", length=12), settings)
 
 
 @pytest.mark.parametrize(
@@ -235,8 +439,36 @@ def test_only_what_is_missing_or_cut_short_is_made_again(mapped):
     assert write_maps(network, data, folder, settings) == 0
 
 
+def test_all_look_what_is_missing_before_one_writes(root, tmp_path, monkeypatch):
+    """Else a process that looks late would share out another list, and images be left out."""
+    happened, launched = [], fullscale_evaluation.launched
+
+    def noted(what, function):
+        def call(*given):
+            happened.append(what)
+            return function(*given)
+
+        return call
+
+    def launched_and_noted(*given):
+        fabric = launched(*given)
+        fabric.barrier = noted("barrier", fabric.barrier)
+        return fabric
+
+    monkeypatch.setattr(fullscale_evaluation, "launched", launched_and_noted)
+    for name in ("_is_whole", "_write_map"):
+        noted_one = noted(name, getattr(fullscale_evaluation, name))
+        monkeypatch.setattr(fullscale_evaluation, name, noted_one)
+    settings = changed(max_box_acc_v2=False)
+    assert write_maps(Tiny().eval(), open_dataset("folder", root), tmp_path / "a", settings) == 12
+    last_look = max(i for i, what in enumerate(happened) if what == "_is_whole")
+    assert "barrier" in happened[last_look : happened.index("_write_map")]
+
+
 def test_other_maps_are_not_mixed_in(mapped, tmp_path):
     network, data, folder, settings = mapped
+    with pytest.raises(ValueError, match=r"other maps: weights is '[0-9a-f]{12}' and was"):
+        write_maps(Tiny(seed=2).eval(), data, folder, settings)
     with pytest.raises(ValueError, match="other maps: of is 'top' and was 'label'"):
         write_maps(network, data, folder, settings, of="top")
     with pytest.raises(ValueError, match="other maps: size is 16 and was 32"):
@@ -245,6 +477,37 @@ def test_other_maps_are_not_mixed_in(mapped, tmp_path):
     (tmp_path / "other" / "letter.txt").write_text("")
     with pytest.raises(ValueError, match=r"not empty and has no maps\.json"):
         write_maps(network, data, tmp_path / "other", settings)
+
+
+def test_a_name_at_another_place_is_another_order():
+    class Known:
+        name = "known"
+
+    data = Known()
+    data.classes = ("cat", "crane", "dog", "crane")
+    for classes in (
+        None,
+        ("cat", "crane", "dog", "crane"),
+        ("cat", "crane", "hound", "machine"),  # other words
+        ("a", "b", "c", "d"),
+        ("dog", "cat"),  # of a head that has been replaced
+    ):
+        data.network = Known()
+        data.network.classes = classes
+        expect_classes(data.network, data, 4)
+    for classes in (("dog", "crane", "cat", "crane"), ("wolf", "crane", "cat", "dog")):
+        data.network.classes = classes
+        with pytest.raises(ValueError, match=r"in another order: its class 0 is '(dog|wolf)'"):
+            expect_classes(data.network, data, 4)
+
+
+def test_labels_of_other_classes_have_no_maps(root, tmp_path):
+    nin, settings = networks.create("nin", scale="lab"), changed(max_box_acc_v2=False)
+    data = open_dataset("folder", root)
+    with pytest.raises(ValueError, match="scores for 16 classes, but the data set has 4"):
+        write_maps(nin, data, tmp_path, settings)
+    assert not list(tmp_path.rglob("*.npy"))
+    assert write_maps(nin, data, tmp_path / "top", settings, of="top") == 12
 
 
 def test_names_that_cannot_be_files(root, tmp_path):

@@ -11,7 +11,7 @@ import torch
 from fullscale_world import COUNT, Tiny, close, processes, trained, write_folder
 
 from camlib.datasets import Folder
-from camlib.fullscale import checkpoints, load_checkpoint
+from camlib.fullscale_checkpoints import checkpoints, load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,23 @@ def test_two_processes_train_as_one(results):
     assert [card["processes"] for card in cards] == [1, 2]
 
 
+def test_two_processes_end_with_the_statistics_of_the_first(results):
+    folder = results[0][1]
+    first, second = (torch.load(folder / f"norm {rank}.pt") for rank in (0, 1))
+    written = load_checkpoint(checkpoints(folder / "norm")[0])
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+        assert torch.equal(tensor, written["weights"][name]), name
+    assert not torch.equal(first["trunk.1.running_mean"], torch.zeros(8))
+
+
+def test_every_process_stops_where_the_loss_is_no_number(results):
+    said = {path.read_text() for path in results[0][1].glob("nan ?")}
+    assert len(list(results[0][1].glob("nan ?"))) == 2
+    assert len(said) == 1
+    assert "no longer a finite number, first at step" in said.pop()
+
+
 def test_one_process_goes_on_where_two_were_stopped(results, root, tmp_path):
     shutil.copytree(results[0][1] / "run", tmp_path / "run")
     checkpoints(tmp_path / "run")[0].unlink()
@@ -72,6 +89,7 @@ def test_measures_are_the_same_to_the_last_image(results, name):
     assert one == two  # to the bit, PxAP too
     assert one["images"] == (1 if name == "1.json" else COUNT)
     assert 0 < one["px_ap"] < 1
+    assert one["intervals"].keys() >= {"top1", "gt_known", "px_ap"}
 
 
 def test_maps_are_the_same_files(results):
