@@ -275,7 +275,7 @@ class _Training:
     ) -> None:
         self.fabric, self.network, self.recipe, self.run = fabric, network, recipe, run
         self.data, self.valid = data, valid
-        self.size = run.size or network.transform.size
+        self.size = run.size or getattr(network, "input_size", None) or network.transform.size
         self.parts = fabric.world_size * run.accumulate
         self.per_epoch = len(data) // recipe.batch
         self.total = recipe.total_steps(len(data))

@@ -638,10 +638,11 @@ class Transform:
         """
         size = self._checked(size)
         shorter = math.floor(size / self.crop)
-        width, height = photo_size
-        scale = shorter / min(width, height)
-        border = torch.tensor([round((int(side * scale) - size) / 2) for side in (width, height)])
-        return (box + border.repeat(2)) / scale
+        # As torchvision's Resize and CenterCrop round them.
+        resized = [int(shorter * side / min(photo_size)) for side in photo_size]
+        border = torch.tensor([round((side - size) / 2) for side in resized])
+        scale = torch.tensor([new / old for new, old in zip(resized, photo_size, strict=True)])
+        return (box + border.repeat(2)) / scale.repeat(2)
 
     def __call__(self, image: "photos.ImageLike", size: int | None = None) -> Tensor:
         """The network's input, (3, size, size), from a PIL image, an array, a tensor or a path.

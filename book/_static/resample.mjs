@@ -39,9 +39,10 @@ export function geometry(width, height, shorter, size) {
 
 /** A box (x0, y0, x1, y1) of that square in pixels of the picture: `Transform.box_in_photo`. */
 export function boxInPhoto(box, width, height, shorter, size) {
-  const scale = shorter / Math.min(width, height);
-  const { left, top } = geometry(width, height, shorter, size);
-  return box.map((at, i) => (at + (i % 2 ? top : left)) / scale);
+  const { columns, rows, left, top } = geometry(width, height, shorter, size);
+  return box.map((at, i) =>
+    i % 2 ? ((at + top) * height) / rows : ((at + left) * width) / columns,
+  );
 }
 
 // For outputs first ... first + count - 1 of `to`, made from `from` pixels: where the pixels that

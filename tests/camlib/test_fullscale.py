@@ -287,6 +287,13 @@ def test_the_card_says_what_was_done(data, tmp_path):
     assert "nesterov" not in text  # as by default
 
 
+def test_a_network_trains_on_at_the_size_it_was_trained_at(data, tmp_path):
+    network = Tiny()
+    network.input_size = 24  # as `open_network` says of a checkpoint
+    trained(tmp_path, data, network=network)
+    assert json.loads((tmp_path / "run.json").read_text())["network"]["input_size"] == 24
+
+
 def test_workers_change_nothing_and_bfloat16_little(data, tmp_path):
     plain, _ = trained(tmp_path / "0", data)
     workers, _ = trained(tmp_path / "2", data, workers=2)

@@ -58,12 +58,13 @@ def test_view_is_what_the_network_gets(lite0):
 
 def test_boxes_go_to_the_view_and_back(lite0):
     for size in (224, 320):
-        for width, height in ((600, 400), (400, 600), (301, 333)):
-            box = torch.tensor([140.0, 130.0, 220.0, 260.0])
+        for width, height in ((600, 400), (400, 600), (301, 333), (640, 427), (427, 641)):
+            x, y = width / 2, height / 2
+            box = torch.tensor([x - 60, y - 50, x + 40, y + 70])
             boxes = tv_tensors.BoundingBoxes(box[None], format="XYXY", canvas_size=(height, width))
             _, moved = lite0.transform.geometry(size)(Image.new("RGB", (width, height)), boxes)
             back = lite0.transform.box_in_photo(moved[0], (width, height), size)
-            assert (back - box).abs().max() < 1.5  # v2 rounds the crop, and resizes to whole pixels
+            assert (back - box).abs().max() < 1e-3
 
 
 def test_another_crop_sees_more(lite0):
