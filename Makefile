@@ -30,6 +30,7 @@ $(MADE): requirements.txt pyproject.toml package-lock.json
 book: $(MADE) ## build the book into _build/html, running all notebooks
 	rm -rf _build
 	$(BIN)/python book/static_files.py
+	$(BIN)/python book/run_notebooks.py
 	$(BIN)/jupyter-book build -n -W --keep-going .
 
 # From the outputs of the pages, if they are younger than all that they are made from.
@@ -40,8 +41,11 @@ epub: $(MADE) ## make the book as an EPUB 3, _build/epub/class-activation-maps.e
 	rm -rf _build/epub
 	$(BIN)/jupyter-book build -n -W --keep-going --all --builder custom --custom-builder epub .
 
+# The long files first, so that two processes end together; then the built book, whose tests measure
+# times and have the machine to themselves.
 test: $(MADE) ## run all tests: style, types, camlib, notebooks, the built book in a browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m "not built" tests/project tests/course tests/book notebooks tests/camlib
+	$(BIN)/python -m pytest -m built tests/book
 
 serve: $(MADE) ## show the built book on http://localhost:8000 (another port: make serve PORT=9000)
 	@test -f _build/html/index.html || { echo "There is no book yet. Run: make book"; exit 1; }
@@ -63,6 +67,8 @@ study: $(MADE) ## train the lab networks with other seeds and measure networks a
 	$(BIN)/python study/localization.py
 	$(BIN)/python study/shortcut.py
 	$(BIN)/python study/trust.py
+	$(BIN)/python study/deep_features.py
+	$(BIN)/python study/patterns.py
 
 # A course lies in one folder, COURSE. SET names one problem set; without it, all of them.
 COURSE ?= course-data

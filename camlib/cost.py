@@ -14,6 +14,7 @@ MIB = 2**20
 
 
 def seconds(call: Callable[[], object]) -> float:
+    """How long one call takes."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start

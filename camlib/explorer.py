@@ -193,12 +193,14 @@ def share_of_maximum(label: str) -> Any:
 
 
 def button(label: str, pressed: Any) -> Any:
+    """A button; `pressed` is called with it."""
     made = ipywidgets.Button(description=label, layout=AS_NEEDED)
     made.on_click(pressed)
     return made
 
 
 def upload(label: str) -> Any:
+    """A button that takes a picture from the reader's disk."""
     return ipywidgets.FileUpload(accept="image/*", description=label, layout=AS_NEEDED)
 
 

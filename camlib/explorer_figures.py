@@ -38,6 +38,7 @@ def written(value: float, digits: int = 2) -> str:
 
 
 def percent(share: float) -> str:
+    """A share in whole percent; below one, and above zero, "< 1 %"."""
     return "< 1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
 
 

@@ -282,6 +282,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def main() -> None:
+    """Make the weights that are missing or stale: `python -m camlib.recipes`."""
     names = stale()
     if not names:
         print("All trained weights are up to date.")

@@ -22,6 +22,13 @@ from page_rules import (
 from playwright.sync_api import Browser, BrowserContext
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs the built book is marked `built`: `make test` runs it last, and alone."""
+    for item in items:
+        if "book" in getattr(item, "fixturenames", ()):
+            item.add_marker("built")
+
+
 @pytest.fixture(scope="session")
 def book() -> Path:
     """The folder of the built pages."""

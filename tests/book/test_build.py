@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import nbformat
+import pytest
 import yaml
 from building import BUILD, ROOT, build_book, toc_pages
 from page_rules import parsed
+from run_notebooks import notebooks_of
 
 
 def test_every_page_of_the_table_of_contents_is_built(book: Path):
@@ -55,6 +59,12 @@ def test_with_an_address_the_buttons_lead_there(small_book: Path):
     assert any(link.startswith("https://github.com/someone/cam-book/issues/new") for link in links)
 
 
+def add_cell(source: Path, code: str) -> None:
+    notebook = nbformat.read(source / "two.ipynb", as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(code))
+    nbformat.write(notebook, source / "two.ipynb")
+
+
 def test_a_dead_reference_stops_the_build(small_book: Path):
     (small_book / "one.md").write_text("# One\n\n{ref}`nowhere`\n")
     code, log = build_book(small_book)
@@ -62,15 +72,60 @@ def test_a_dead_reference_stops_the_build(small_book: Path):
     assert "nowhere" in log
 
 
+@pytest.fixture
+def run_before(small_book: Path) -> None:
+    """The small book's notebook is run before the build, as the book's are."""
+    shutil.copy(ROOT / "book/run_notebooks.py", small_book / "book")
+
+
+@pytest.mark.usefixtures("run_before")
+def test_a_failing_cell_stops_what_comes_before_the_build(small_book: Path):
+    add_cell(small_book, "1 / 0")
+    code, log = build_book(small_book)
+    assert code != 0
+    assert "two.ipynb fails:" in log
+    assert "----> 1 1 / 0" in log
+    assert "ZeroDivisionError: division by zero" in log
+    assert not (small_book / "_build/html").exists()
+
+
 def test_a_failing_cell_stops_the_build(small_book: Path):
-    notebook = nbformat.read(small_book / "two.ipynb", as_version=4)
-    notebook.cells.append(nbformat.v4.new_code_cell("1 / 0"))
-    nbformat.write(notebook, small_book / "two.ipynb")
+    add_cell(small_book, "1 / 0")
     code, log = build_book(small_book)
     assert code != 0
     assert "ZeroDivisionError" in log
 
 
+@pytest.mark.usefixtures("run_before")
+def test_the_build_takes_the_outputs_of_the_notebooks_that_were_run(small_book: Path):
+    add_cell(small_book, "print(6 * 7)")
+    code, log = build_book(small_book)
+    assert code == 0, log
+    assert re.search(r"^two\.ipynb: \d+ s$", log, re.MULTILINE)
+    assert "Using cached notebook" in log
+    assert "Executing notebook" not in log
+    page = parsed(small_book / "_build/html/two.html")
+    assert page.select_one(".output").text.strip() == "42"
+
+
+@pytest.mark.usefixtures("run_before")
+def test_a_cell_that_takes_too_long_stops_the_build(small_book: Path):
+    config = yaml.safe_load((small_book / "_config.yml").read_text())
+    config["execute"]["timeout"] = 2
+    (small_book / "_config.yml").write_text(yaml.safe_dump(config))
+    add_cell(small_book, "import time\n\ntime.sleep(1000)")
+    code, log = build_book(small_book)
+    assert code != 0
+    assert "CellTimeoutError" in log
+    assert "time.sleep(1000)" in log
+
+
+def test_all_notebooks_of_the_book_are_run_before_the_build():
+    pages = [ROOT / f"{page}.ipynb" for page in toc_pages()]
+    assert notebooks_of(ROOT) == [path for path in pages if path.is_file()]
+
+
+@pytest.mark.usefixtures("run_before")
 def test_the_working_directory_is_the_notebook_s_folder(small_book: Path):
     (small_book / "_toc.yml").write_text("format: jb-book\nroot: one\nchapters: [{file: in/two}]\n")
     notebook = nbformat.read(small_book / "two.ipynb", as_version=4)
@@ -85,9 +140,7 @@ def test_the_working_directory_is_the_notebook_s_folder(small_book: Path):
 
 def test_outputs_do_not_outlive_a_change_of_what_a_notebook_imports(small_book: Path):
     """The cache compares notebooks alone: it would not see this change."""
-    notebook = nbformat.read(small_book / "two.ipynb", as_version=4)
-    notebook.cells.append(nbformat.v4.new_code_cell("import helper\n\nprint(helper.ANSWER)"))
-    nbformat.write(notebook, small_book / "two.ipynb")
+    add_cell(small_book, "import helper\n\nprint(helper.ANSWER)")
     for answer in ("before", "after"):
         (small_book / "helper.py").write_text(f"ANSWER = {answer!r}\n")
         code, log = build_book(small_book)
