@@ -26,6 +26,7 @@ anywhere. A helper for answers of another kind stands beside `_tensor` and `_num
 import contextlib
 import copy
 import functools
+import itertools
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -2312,3 +2313,582 @@ def contrast_saliency(function: Any) -> Verdict:
             "which the next backward pass adds."
         )
     return _right("what both classes share has dropped out.")
+
+
+# ---- chapter 14 ----
+
+
+def _in_view(boxes_given: Tensor, size: tuple[int, int], factors: Sequence[float]) -> Tensor:
+    """Boxes (n, 4) of an image of such a size, times factors for x and y of the unit square."""
+    return boxes_given / torch.tensor(size * 2).double() * torch.tensor([*factors] * 2).double()
+
+
+@_check
+def box_in_view(function: Any) -> Verdict:
+    """A function (kind, box, (width, height), side) -> half-open box in the view, side x side."""
+    raw = torch.tensor([[30, 4, 220, 90], [0, 0, 499, 374], [17, 60, 140, 75]]).double()
+    size, side, turned = (500, 375), 224, [1, 0, 3, 2]
+    ends = torch.cat([raw[:, :2], raw[:, :2] + raw[:, 2:]], dim=1)
+    wide, high = side * size[0] / size[1], side * size[1] / size[0]  # as one factor for both axes
+    for kind, half_open, wrong_ends in (
+        (
+            "ILSVRC",
+            raw + _LAST,
+            {
+                "the pixels xmax and ymax belong to the box.": [raw],
+                "xmax and ymax are places, not sizes.": [ends, ends + _LAST],
+                "the first pixel stays where it is: only the end moves.": [raw + 1, raw - 1],
+                "half-open boxes end *after* the last pixel.": [raw - _LAST],
+            },
+        ),
+        (
+            "CUB",
+            ends,
+            {
+                "the last two numbers are sizes, not places.": [raw, raw + _LAST],
+                "x + w is the first pixel outside already.": [ends + _LAST, ends - _LAST],
+            },
+        ),
+    ):
+        lead = f"for a box of {kind} your function gives"
+        results = [_result(function, kind, tuple(row), size, side) for row in raw.tolist()]
+        given = torch.stack([_four(result, lead) for result in results])
+
+        def scaled(some: Tensor, factors: Sequence[float] = (side, side)) -> Tensor:
+            return _in_view(some, size, factors)
+
+        truth = scaled(half_open)
+        slips: dict[str, Any] = {
+            sentence: [scaled(one) for one in some] for sentence, some in wrong_ends.items()
+        }
+        slips |= {
+            "the pixel was added in the view, where one of the image is smaller: first the "
+            "half-open box, then the scale.": [scaled(raw) + _LAST, scaled(ends) + _LAST],
+            "that is the box in the image: the view has `side` pixels.": half_open,
+            "that is a share of the image: the view has `side` pixels.": scaled(half_open, (1, 1)),
+            "both axes got one factor: the view is squeezed, so each has its own.": [
+                scaled(half_open, (side, high)),
+                scaled(half_open, (wide, side)),
+            ],
+            "the factors are swapped: x goes with the width.": scaled(half_open, (wide, high)),
+            "the scale is upside down: a smaller view has smaller numbers.": half_open
+            * torch.tensor(size * 2)
+            / side,
+            "x and y are swapped: x counts columns.": truth[:, turned],
+            "the box is rounded: leave it as it is.": [truth.round(), truth.floor(), truth.ceil()],
+            "half-open first, then a factor for each axis: try the whole image by hand.": True,
+        }
+        named = {f"{kind}: {sentence}": slip for sentence, slip in slips.items()}
+        _compare(given, truth, named, _within(1e-4))
+    return _right("the end moves in the image, and only then the scale comes.")
+
+
+@_check
+def class_order(function: Any) -> Verdict:
+    """A function counts (C, C), class by answer -> (C,), the class that each output means."""
+    for means, images in (([2, 0, 3, 1, 4], [50] * 5), ([3, 0, 1, 2], [20, 2000, 30, 900])):
+        count = len(means)
+        truth = torch.tensor(means).double()
+        own = functional.one_hot(torch.tensor(means), count).T
+        # Of each class 60 % go to its output, the others to the rest alike.
+        shares = 0.6 * own + 0.4 / (count - 1) * (1 - own)
+        counts = (shares * torch.tensor(images)[:, None]).round().long()
+        lead = f"for {count} classes your function gives"
+        given = _several(
+            _result(function, counts), lead, f"{count} class numbers, one for each output", count
+        )
+        slips = {
+            "that answers the reverse question: which output means class i. Asked is, for each "
+            "column, its class.": truth.argsort().double(),
+            "the order is left as it is: look where the large counts stand.": torch.arange(
+                count
+            ).double(),
+            "classes count from 0.": truth + 1,
+            "a large class outvotes a small one by its errors: compare shares of each row, not "
+            "counts.": counts.argmax(dim=0).double(),
+            "two outputs mean the same class: each means another.": len(set(given.tolist()))
+            < count,
+            "for each column, the class of which most images get this answer.": True,
+        }
+        _compare(given, truth, slips, _within(1e-6))
+    return _right("with it the labels can be put in the network's order.")
+
+
+@_check
+def training_hours(function: Any) -> Verdict:
+    """A function (speed, steps, batch, gpus, accumulate) -> hours."""
+    cases = [(500.0, 160_000, 64, 1, 2), (830.0, 20_000, 512, 8, 4), (250.0, 3000, 96, 3, 5)]
+    lead = "your function gives"
+    numbers = [_number(_result(function, *case), lead, "a number of hours") for case in cases]
+    given = torch.tensor(numbers).double()
+    speed, steps, batch, gpus, parts = torch.tensor(cases).double().T
+    truth = steps * batch / (speed * gpus) / 3600
+    slips = {
+        "those are seconds.": truth * 3600,
+        "those are minutes.": truth * 60,
+        "those are days.": truth / 24,
+        "`accumulate` cuts a batch into parts: it adds no images and takes none away.": [
+            truth * parts,
+            truth / parts,
+        ],
+        "the GPUs share the images: `batch` is of all of them together, `speed` of one.": [
+            truth * gpus,
+            truth * gpus**2,
+            truth * gpus * parts,
+        ],
+        "a step is not an image: the batch is missing.": [truth / batch, truth * gpus / batch],
+        "that is upside down: a faster GPU needs fewer hours.": [1 / truth, 3600 / truth],
+        "all images, by images a second of all GPUs, in hours.": True,
+    }
+    _compare(given, truth, slips)
+    return _right("and `accumulate` does not enter, for it adds no images.")
+
+
+@_check
+def place_to_resume(function: Any) -> Verdict:
+    """A function (step, images, batch) -> (epoch from 0, images used of its order)."""
+    cases = [(7, 100, 32), (3, 100, 32), (50, 320, 64), (160_000, 1_281_167, 64)]
+    lead, expected = "your function gives", "two numbers, the epoch and the images used"
+    results = [_several(_result(function, *case), lead, expected, 2) for case in cases]
+    given = torch.stack(results)
+    step, images, batch = torch.tensor(cases).double().T
+    each = images.div(batch, rounding_mode="floor")
+
+    def place(steps: Tensor) -> Tensor:
+        return torch.stack([step.div(steps, rounding_mode="floor"), step % steps * batch], dim=1)
+
+    truth = place(each)
+    epoch, used = truth.T
+    total = step * batch
+    slips = {
+        "an epoch drops the images that its last batch leaves over: count its steps, not the "
+        "images.": torch.stack([total.div(images, rounding_mode="floor"), total % images], dim=1),
+        "the images left over make no batch: an epoch has a step less.": place(
+            images.div(batch).ceil()
+        ),
+        "the second is a number of steps: images are asked.": torch.stack(
+            [epoch, used / batch], dim=1
+        ),
+        "the second is what is left of the epoch: what is used is asked.": [
+            torch.stack([epoch, images - used], dim=1),
+            torch.stack([epoch, each * batch - used], dim=1),
+        ],
+        "the second counts all images since the start: those of this epoch are asked.": (
+            torch.stack([epoch, total], dim=1)
+        ),
+        "epochs count from 0.": truth + torch.tensor([1, 0]),
+        "the two are swapped: the epoch comes first.": truth.flip(1),
+        "whole epochs of so many steps, then the steps that remain.": True,
+    }
+    _compare(given, truth, slips, _within(1e-6))
+    return _right("the steps decide, and what an epoch leaves over is dropped each time.")
+
+
+# ---- chapter 13: patterns and units ----
+
+
+@_check
+def telling(function: Any) -> Verdict:
+    """A function (present (n, M) bool, labels (n,), c) -> how much each motif tells, (M,)."""
+    generator = torch.Generator().manual_seed(130)
+    labels = torch.arange(60) % 3
+    chances = torch.tensor(
+        [[0.9, 0.7, 0.5, 0.0, 0.3], [0.9, 0.1, 0.5, 0.6, 0.0], [0.9, 0, 0.2, 0, 0]]
+    )
+    present = torch.rand((60, 5), generator=generator) < chances[labels]
+    c = 1
+    given = _tensor_with_infinite(_result(function, present, labels, c))
+    hint = {
+        (): ", one number for each motif: the motifs are summed up",
+        (60, 5): ", one number for each motif: the pictures are still there",
+        (3, 5): ", one number for each motif: those are all categories",
+    }.get(tuple(given.shape), ", one number for each motif")
+    _expect_shape(given, (5,), "for 60 pictures and 5 motifs your answer has shape", hint)
+    inside, outside = present[labels == c].double(), present[labels != c].double()
+
+    def smooth(of: Tensor) -> Tensor:
+        return (of.sum(0) + 0.5) / (len(of) + 1)
+
+    truth = (smooth(inside) / smooth(outside)).log()
+    slips = {
+        "a motif that was never seen on one side gives 0 or infinity: count half a picture more "
+        "with it, and half a picture without.": bool((~given.isfinite()).any()),
+        "that is how frequent a motif is in the category: the other categories have not come in.": [
+            inside.mean(0),
+            smooth(inside),
+            smooth(inside).log(),
+            inside.sum(0),
+        ],
+        "that is the other way round: the category goes on top.": [-truth, (-truth).exp()],
+        "the ratio is right, its logarithm is missing.": truth.exp(),
+        "the difference of the two frequencies is taken: their ratio is asked.": [
+            inside.mean(0) - outside.mean(0),
+            smooth(inside) - smooth(outside),
+        ],
+        "the category is among those it is compared with: take the pictures of the others.": [
+            (smooth(inside) / smooth(present.double())).log()
+        ],
+        "counts are divided, and not frequencies: there are more other pictures.": [
+            ((inside.sum(0) + 0.5) / (outside.sum(0) + 0.5)).log()
+        ],
+        "another category than c is on top.": [
+            (smooth(present[labels == k].double()) / smooth(present[labels != k].double())).log()
+            for k in (0, 2)
+        ],
+        "that is another logarithm: take the natural one.": [
+            truth / math.log(2),
+            truth / math.log(10),
+        ],
+        "a half picture with the motif and a half without: (count + 1/2) / (pictures + 1).": True,
+    }
+    _compare(given, truth, slips)
+    return _right("a motif that is frequent everywhere is at zero.")
+
+
+def _tensor_with_infinite(answer: Any) -> Tensor:
+    """As `_tensor`, for a check that has a sentence of its own for what is not finite."""
+    if isinstance(answer, Tensor) and answer.is_floating_point() and answer.layout == torch.strided:
+        return answer.detach().cpu().double()
+    return _tensor(answer)
+
+
+@_check
+def mined(function: Any) -> Verdict:
+    """A function (scores (n,), labels (n,), used (m,), number) -> hard negatives, (number,)."""
+    scores = _randn(131)(40).double()
+    labels = (torch.arange(40) % 4 == 0).long()
+    used, number = scores.masked_fill(labels == 1, -9).topk(5).indices[::2], 6
+    answer = _result(function, scores, labels, used, number)
+    given = _tensor(answer)
+    if given.shape == (40,):
+        raise _NotYet(
+            "that is one value for each picture: the indices of the chosen ones are asked."
+        )
+    _expect_shape(given, (number,), f"for number = {number} your answer has shape")
+    if bool((given != given.round()).any()) or not bool(((given >= 0) & (given < 40)).all()):
+        raise _NotYet("those are scores, or no indices: say which pictures, from 0 to n - 1.")
+    chosen = given.long()
+
+    def highest(of: Tensor, allowed: Tensor) -> Tensor:
+        return of.masked_fill(~allowed, -torch.inf).topk(number).indices
+
+    negative, free = labels == 0, torch.ones(40, dtype=torch.bool)
+    free[used] = False
+    truth = highest(scores, negative & free)
+    lists = {
+        "those have the lowest scores: the hard negatives are taken for positives.": highest(
+            -scores, negative & free
+        ),
+        "that counts within the negatives that are left: give indices into all pictures.": highest(
+            scores, negative & free
+        ).new_tensor([int((negative & free)[:i].sum()) for i in truth.tolist()]),
+        "that counts within the negatives: give indices into all pictures.": truth.new_tensor(
+            [int(negative[:i].sum()) for i in highest(scores, negative).tolist()]
+        ),
+        "those are nearest to the boundary: a negative far on the wrong side is harder.": highest(
+            -scores.abs(), negative & free
+        ),
+    }
+    _refuse(
+        set(chosen.tolist()),
+        {
+            sentence: slip
+            for sentence, slip in {
+                "a picture is chosen twice.": len(set(chosen.tolist())) < number,
+                **{sentence: set(slip.tolist()) for sentence, slip in lists.items()},
+                "there are positives among them.": bool((labels[chosen] == 1).any()),
+                "some of them are used already: each round adds new ones.": bool(
+                    (~free[chosen]).any()
+                ),
+            }.items()
+        },
+        lambda one, other: one == other,
+    )
+    if set(chosen.tolist()) != set(truth.tolist()):
+        raise _NotYet("all are new negatives, but others have higher scores.")
+    return _right("the pictures that the detector is most wrong about.")
+
+
+@_check
+def unit_order(function: Any) -> Verdict:
+    """A function (weight (C, K), pooled (N, K), labels (N,), c) -> units by contribution, (K,)."""
+    randn = _randn(132)
+    weight, pooled = randn(4, 9).double(), randn(30, 9).double().abs()
+    labels, c = torch.arange(30) % 4, 2
+    pooled[:, 3] = 0.0  # a unit that never fires,
+    weight[c, 3] = weight.max() + 1  # with the largest weight
+    pooled[labels == c] *= torch.linspace(2.0, 0.1, 9).double()
+    given = _tensor(_result(function, weight, pooled, labels, c))
+    _expect_shape(given, (9,), "for 9 units your answer has shape", ", each unit once")
+    if sorted(given.tolist()) != list(range(9)):
+        raise _NotYet("the units are counted 0 to 8, each once: argsort gives that, sort does not.")
+    own = pooled[labels == c]
+
+    def order(of: Tensor) -> Tensor:
+        return of.argsort(descending=True).double()
+
+    parts = weight[c] * own.mean(0)
+    slips = {
+        "that is the order by weight: the first unit never fires, and gives the class nothing.": (
+            order(weight[c])
+        ),
+        "that is the order by activation: the weight has not come in.": [
+            order(own.mean(0)),
+            order(pooled.mean(0)),
+        ],
+        "the smallest contribution comes first.": order(-parts),
+        "the means are over all pictures: take those of class c.": order(
+            weight[c] * pooled.mean(0)
+        ),
+        "contributions of either sign are mixed: no absolute value.": order(parts.abs()),
+        "those are the weights of another class.": [
+            order(weight[k] * own.mean(0)) for k in range(4) if k != c
+        ],
+        "those are the places of the units in the order: the units themselves are asked.": order(
+            parts
+        )
+        .argsort()
+        .double(),
+        "w_k^c times the mean of F_k over the pictures of c, the largest first.": True,
+    }
+    _compare(given, order(parts), slips, lambda a, b: bool(torch.equal(a, b)))
+    return _right("a unit counts as much as it fires, times its weight.")
+
+
+@_check
+def without_units(function: Any) -> Verdict:
+    """A function (pooled (N, K), weight (C, K), bias (C,), removed, fill (K,)) -> logits (N, C)."""
+    randn = _randn(133)
+    pooled, weight, bias = randn(5, 8).abs(), randn(3, 8), randn(3)
+    fill, removed = pooled.mean(0) + 0.1, torch.tensor([6, 1, 4])
+    given = _tensor(_result(function, pooled, weight, bias, removed, fill))
+    _expect_shape(given, (5, 3), "for 5 pictures and 3 classes your answer has shape")
+
+    def logits(of: Tensor, by: Tensor = weight) -> Tensor:
+        return of.double() @ by.double().T + bias.double()
+
+    replaced, zero, kept = pooled.clone(), pooled.clone(), torch.zeros(5, 8)
+    replaced[:, removed], zero[:, removed] = fill[removed], 0.0
+    kept[:, removed] = pooled[:, removed]
+    rows = weight.clone()
+    rows[removed[removed < 3]] = 0.0
+    truth = logits(replaced)
+    wrong_order = pooled.clone()
+    wrong_order[:, removed] = fill[: len(removed)]
+    slips = {
+        "nothing is removed.": logits(pooled),
+        "the units are set to zero: `fill` takes their place.": logits(zero),
+        "the others are removed, and these are kept.": logits(kept),
+        "the bias is missing.": [truth - bias, logits(zero) - bias],
+        "the units are gone, but so are classes: a unit is a column of the weight.": logits(
+            pooled, rows
+        ),
+        "`fill` has a value for each of the K units: take those of the removed ones.": logits(
+            wrong_order
+        ),
+        "put fill into F_k for these units, then the linear layer as ever.": True,
+    }
+    _compare(given, truth, slips)
+    left = _run(lambda *own: (function(*own), own[0])[1], pooled, weight, bias, removed, fill)
+    if not torch.equal(left, pooled):
+        raise _NotYet("the logits are right, but F_k was overwritten: work on a copy.")
+    return _right("no second forward pass: the layer is linear.")
+
+
+# ---- chapter 12 ----
+
+
+@_check
+def svm_on_raw_features(function: Any) -> Verdict:
+    """A function (weight (C, K), bias (C,), mean (K,), deviation (K,)) -> (weight, bias) for F.
+
+    The SVM was trained on (F - mean) / deviation.
+    """
+    randn = _randn(31)
+    weight, bias, mean = randn(3, 5), randn(3), randn(5) + 2
+    deviation = randn(5).exp() + 0.2
+    result = _result(function, weight, bias, mean, deviation)
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        got = f"{len(result)} things" if isinstance(result, tuple | list) else type(result).__name__
+        raise _NotYet(f"your function gives {got}, expected two: weights and bias.")
+    given, offset = (_tensor(part) for part in result)
+    _expect_shape(given, (3, 5), "your weights have shape", ", (C, K)")
+    _expect_shape(offset, (3,), "your bias has shape", ", one number for each class")
+    truth = weight / deviation
+    slips = {
+        "the weights are as they were: what does a raw feature get multiplied by?": weight,
+        "the weights are multiplied by the deviation: a feature was divided by it.": weight
+        * deviation,
+        "the weights are divided by the variance: a feature was divided by the deviation.": weight
+        / deviation.square(),
+        "the mean is taken off the weights: it is taken off the features.": [
+            weight - mean,
+            (weight - mean) / deviation,
+        ],
+        "your weights are others than those of a raw feature: write out the decision value and "
+        "collect what stands before each F_k.": True,
+    }
+    _compare(given, truth, slips)
+    shift = truth @ mean
+    slips = {
+        "the weights are right, the bias is as it was: the mean moves it.": bias,
+        "the weights are right, but the mean moves the bias the other way.": bias + shift,
+        "the weights are right; in the bias the mean has to be divided by the deviation too.": [
+            bias - weight @ mean,
+            bias + weight @ mean,
+        ],
+        "the weights are right; the old bias is missing.": [-shift, shift],
+        "the weights are right, the bias is not: what is left of the decision at F = 0?": True,
+    }
+    _compare(offset, bias - shift, slips)
+    return _right("the same decision values, from features as they come.")
+
+
+@_check
+def maps_after_unit_length(function: Any) -> Verdict:
+    """A function (features (N, K, H, W), weight (C, K)) -> maps (N, C, H, W), means w . F / |F|."""
+    randn = _randn(32)
+    features, weight = randn(3, 4, 5, 6).relu() + 0.1, randn(2, 4)
+    given = _tensor(_result(function, features, weight))
+    hints: dict[tuple[int, ...], str] = {
+        (3, 2): ": those are decision values; the maps have places",
+        (3, 4, 5, 6): ": the channels are still there, add them up",
+        (2, 5, 6): ": one for each image is asked",
+        (3, 5, 6): ": one for each class is asked",
+    }
+    hint = hints.get(tuple(given.shape), "")
+    _expect_shape(given, (3, 2, 5, 6), "for 3 images and 2 classes your answer has shape", hint)
+    pooled = features.mean((2, 3))
+
+    def divided(by: Tensor, of: Tensor = features) -> Tensor:
+        return torch.einsum("ck,nkhw->nchw", weight, of / by)
+
+    def each(lengths: Tensor) -> Tensor:
+        return lengths[:, None, None, None]
+
+    truth = divided(each(pooled.norm(dim=1)))
+    slips = {
+        "those are the maps without the division by the length.": divided(torch.ones(())),
+        "each place is divided by its own length: the SVM saw the length of the mean.": divided(
+            features.norm(dim=1, keepdim=True)
+        ),
+        "that is the length of all activations: the SVM saw that of their mean.": divided(
+            each(features.flatten(1).norm(dim=1))
+        ),
+        "that is the length of the sum over places: the mean is asked.": divided(
+            each(features.sum((2, 3)).norm(dim=1))
+        ),
+        "one length for the whole batch: each image has its own.": [
+            divided(pooled.norm()),
+            divided(pooled.norm(dim=1).mean()),
+        ],
+        "that is not the length: square root of the sum of squares.": [
+            divided(each(pooled.abs().sum(1))),
+            divided(each(pooled.square().sum(1))),
+            divided(each(pooled.amax(1))),
+        ],
+        "the map is multiplied by the length: divide.": divided(each(1 / pooled.norm(dim=1))),
+        "the mean of your map is not w . F / |F|: begin with the map of w, then ask what the "
+        "decision value is divided by.": True,
+    }
+    _compare(given, truth, slips)
+    return _right("one factor for each image: the places keep their proportions.")
+
+
+@_check
+def square_around(function: Any) -> Verdict:
+    """A function (box (4,), height, width) -> the square around it, inside the picture."""
+    cases = [
+        ((20, 30, 60, 50), 100, 120),  # wide, with room
+        ((40, 10, 50, 70), 90, 140),  # high, with room
+        ((0, 4, 12, 34), 80, 100),  # sticks out on the left
+        ((100, 60, 140, 76), 80, 140),  # below and on the right
+        ((10, 20, 110, 40), 60, 120),  # longer than the picture is high
+    ]
+    rows = []
+    for box, height, width in cases:
+        result = _result(function, torch.tensor(box), height, width)
+        rows.append(_four(result, f"for the box {list(box)} in {height} x {width} your function"))
+    given = torch.stack(rows)
+
+    def each(pick: Callable[..., Sequence[float]]) -> Tensor:
+        return torch.tensor([list(pick(*box, h, w)) for box, h, w in cases]).double()
+
+    def square(side: float, x: float, y: float) -> tuple[float, ...]:
+        return x - side / 2, y - side / 2, x + side / 2, y + side / 2
+
+    def moved(box: Sequence[float], h: float, w: float) -> tuple[float, ...]:
+        dx = max(0 - box[0], 0) - max(box[2] - w, 0)
+        dy = max(0 - box[1], 0) - max(box[3] - h, 0)
+        return box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy
+
+    def out(x0: float, y0: float, x1: float, y1: float, h: float, w: float) -> tuple[float, ...]:
+        return square(max(x1 - x0, y1 - y0), (x0 + x1) / 2, (y0 + y1) / 2)
+
+    def clipped(*of: float) -> tuple[float, ...]:
+        (x0, y0, x1, y1), (h, w) = out(*of), of[-2:]
+        return max(x0, 0), max(y0, 0), min(x1, w), min(y1, h)
+
+    def shorter(
+        x0: float, y0: float, x1: float, y1: float, h: float, w: float
+    ) -> tuple[float, ...]:
+        return moved(square(min(x1 - x0, y1 - y0), (x0 + x1) / 2, (y0 + y1) / 2), h, w)
+
+    def right(x0: float, y0: float, x1: float, y1: float, h: float, w: float) -> tuple[float, ...]:
+        side = min(max(x1 - x0, y1 - y0), h, w)
+        return moved(square(side, (x0 + x1) / 2, (y0 + y1) / 2), h, w)
+
+    def corner(x0: float, y0: float, x1: float, y1: float, h: float, w: float) -> tuple[float, ...]:
+        side = min(max(x1 - x0, y1 - y0), h, w)
+        return moved((x0, y0, x0 + side, y0 + side), h, w)
+
+    def middle(x0: float, y0: float, x1: float, y1: float, h: float, w: float) -> tuple[float, ...]:
+        return square(min(max(x1 - x0, y1 - y0), h, w), w / 2, h / 2)
+
+    slips = {
+        "that is the box itself, which is not square.": each(lambda *of: of[:4]),
+        "some squares stick out of the picture: move them inside.": each(out),
+        "cut off at the border they are no squares: move them inside.": each(clipped),
+        "the side is the shorter one: part of the box is lost.": each(shorter),
+        "the square begins where the box begins: their middles should agree.": each(corner),
+        "the square lies in the middle of the picture: that of the box is asked.": each(middle),
+        "those are x, y, width and height: (x0, y0, x1, y1) is asked.": each(
+            lambda *of: (
+                *right(*of)[:2],
+                *(b - a for a, b in zip(right(*of), right(*of)[2:], strict=False)),
+            )
+        ),
+        "the longer side around the middle of the box, then moved inside; and no side may be "
+        "longer than the picture.": True,
+    }
+    _compare(given, each(right), slips, _within(0.51))
+    return _right("square, around the box, and inside the picture.")
+
+
+@_check
+def folds_by_photograph(function: Any) -> Verdict:
+    """A function (photo of each crop (N,)) -> which crops are trained on in each fold, (P, N)."""
+    photo = torch.tensor([2, 0, 1, 0, 2, 2, 1, 0, 3, 1, 3])
+    result = _result(function, photo)
+    if isinstance(result, Tensor) and result.dtype == torch.bool:
+        result = result.long()
+    given = _tensor(result)
+    lead = "for 11 crops of 4 photographs your answer has shape"
+    hint = ": one row for each crop would leave a crop out, not a photograph"
+    _expect_shape(given, (4, 11), lead, hint if given.shape == (11, 11) else ", (P, N)")
+    truth = (photo[None] != torch.arange(4)[:, None]).double()
+    each_row = any(bool((given[order] == truth).all()) for order in _orders(4))
+    mixed = [len(row[photo == p].unique()) > 1 for row in given for p in range(4)]
+    slips = {
+        "those are the crops to test on: true is asked where a crop is trained on.": 1 - truth,
+        "the folds are right, in another order: row p leaves out photograph p.": each_row,
+        "every crop is trained on in every fold.": torch.ones(4, 11),
+        "crops of one photograph are on both sides: they show the same thing twice.": any(mixed),
+        "row p is false for the crops of photograph p, and true for all others.": True,
+    }
+    _compare(given, truth, slips)
+    return _right("no photograph is on both sides.")
+
+
+def _orders(number: int) -> list[list[int]]:
+    return [list(order) for order in itertools.permutations(range(number))]

@@ -243,6 +243,7 @@ def pack(views: Sequence[View]) -> ViewBatch:
 
 
 def unpack(batch: ViewBatch) -> list[View]:
+    """The views of a batch, one by one."""
     views = []
     each = zip(batch.images, batch.labels.tolist(), *batch.masks, batch.rest, strict=True)
     for image, label, mask, ignored, one in each:

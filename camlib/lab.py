@@ -57,6 +57,7 @@ _Rng = np.random.Generator
 _Disc = tuple[float, float, float]  # x, y, radius
 _Shadow = tuple[NDArray[Any], NDArray[Any]]  # kernels across and down
 _Mask = NDArray[np.bool_]
+_Motif = Callable[[_Field, _Field], _Field]
 _Lay = Callable[..., None]  # of a piece of paper on the canvas, see StickerWorld._lay
 
 
@@ -119,7 +120,7 @@ def _stars(u: _Field, v: _Field) -> _Field:
 
 
 # Near twins stand side by side.
-_MOTIFS: dict[str, Callable[[_Field, _Field], _Field]] = {
+_MOTIFS: dict[str, _Motif] = {
     "stripes": lambda u, v: _gap(u, 10),
     "fine stripes": lambda u, v: _gap(u, 6),
     "checks": lambda u, v: _alternating(7.5, u, v),
@@ -142,6 +143,47 @@ _MOTIFS: dict[str, Callable[[_Field, _Field], _Field]] = {
     "stars": _stars,
 }
 CLASSES = tuple(_MOTIFS)
+
+
+def _crescents(u: _Field, v: _Field) -> _Field:
+    x, y = _cell(u, 12), _cell(v, 12)
+    return np.maximum(np.hypot(x, y), 6.6 - np.hypot(x - 2.6, y))
+
+
+def _weave(u: _Field, v: _Field) -> _Field:
+    odd = np.mod(np.floor(u / 12) + np.floor(v / 12), 2) > 0.5
+    return _gap(np.where(odd, u, v) - 2, 4)  # three threads to each square, along it or across
+
+
+def _ladders(u: _Field, v: _Field) -> _Field:
+    x = np.abs(_cell(u, 16))
+    return np.where(x < 4.5, np.minimum(np.abs(x - 4.5), _gap(v, 7)), x - 4.5)
+
+
+def _chains(u: _Field, v: _Field) -> _Field:
+    a = np.abs(np.hypot(_cell(u, 13), _cell(v, 13)) - 4.8)
+    b = np.abs(np.hypot(_cell(u - 6.5, 13), _cell(v, 13)) - 4.8)
+    return np.minimum(a, b)
+
+
+def _grains(u: _Field, v: _Field) -> _Field:
+    a = np.hypot(_cell(u, 12), 2.2 * _cell(v, 12))
+    b = np.hypot(2.2 * _cell(u - 6, 12), _cell(v - 6, 12))
+    return np.minimum(a, b)
+
+
+# For tasks that come after the training: no network that ships has seen these.
+_NEW_MOTIFS: dict[str, _Motif] = {
+    "frames": lambda u, v: np.abs(np.maximum(_gap(u, 12), _gap(v, 12)) - 3.6),
+    "crescents": _crescents,
+    "weave": _weave,
+    "double stripes": lambda u, v: np.abs(_gap(u, 13) - 2.4),
+    "ladders": _ladders,
+    "targets": lambda u, v: _gap(np.hypot(_cell(u, 19), _cell(v, 19)), 6.5),
+    "chains": _chains,
+    "grains": _grains,
+}
+NEW_CLASSES = tuple(_NEW_MOTIFS)
 
 
 # ---- the world ----
@@ -168,6 +210,7 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
             class drawn at random, the right one included.
         parts: objects 1.4 times larger (up to 0.94 of the side), speckled alike in all classes;
             the motif is on one small part of them only.
+        new_motifs: the classes are `NEW_CLASSES`, in place of `CLASSES`; no shortcut then.
 
     `world[i]` is (image, target): image uint8 (3, size, size); target a dict with
 
@@ -196,6 +239,7 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         shortcut: str | None = None,
         shortcut_probability: float = 1.0,
         parts: bool = False,
+        new_motifs: bool = False,
     ) -> None:
         for name, given, known in (
             ("split", split, tuple(LENGTHS)),
@@ -216,8 +260,13 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
                 f"StickerWorld: shortcut_probability is {chance!r}, expected a probability, 0 to "
                 f"1, with a shortcut beside it: one of {', '.join(SHORTCUTS)}"
             )
-        self.classes = CLASSES
+        if new_motifs and shortcut:
+            raise ValueError("StickerWorld: no shortcut has hues for new motifs, use one or none")
+        self.new_motifs = new_motifs
+        self.motifs = _NEW_MOTIFS if new_motifs else _MOTIFS
+        self.classes = tuple(self.motifs)
         self.split, self.size, self.seed, self.length = split, size, seed, length
+        self.sources = SOURCES[split]
         self.instances = _range("instances", instances, int, 1, 6)
         self.object_size = _range("object_size", object_size, float, 0.1, 0.9)
         self.second_class, self.parts = second_class, parts
@@ -266,8 +315,8 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         # knobs within a stream, so that a knob leaves the rest of the picture as it is.
         origin = [self.seed, list(LENGTHS).index(self.split), i]
         rng, background, scraps = (np.random.default_rng([*origin, k]) for k in range(3))
-        label, other, hint = (int(c) for c in rng.integers(len(CLASSES), size=3))
-        second = (label + 1 + other % (len(CLASSES) - 1)) % len(CLASSES)
+        label, other, hint = (int(c) for c in rng.integers(len(self.classes), size=3))
+        second = (label + 1 + other % (len(self.classes) - 1)) % len(self.classes)
         chance, number, angle, strength = rng.random(4)
         corner = rng.integers(2, size=2)
         if chance < self.shortcut_probability:
@@ -301,15 +350,14 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         masks, parts = [], []
         for name, stream in zip(labels, streams, strict=True):
             sticker = np.random.default_rng([*origin, stream])
-            mask, part = self._stick(lay, CLASSES[name], sticker, placed, largest)
+            mask, part = self._stick(lay, self.motifs[self.classes[name]], sticker, placed, largest)
             masks.append(mask)
             parts.append(part)
         return self._photograph(canvas, rng, background), labels, masks, parts, hint
 
     def _background(self, rng: _Rng) -> _Field:
         """A crop of one of the split's photographs, its colours changed, (3, size, size)."""
-        names = SOURCES[self.split]
-        photo = _photo(names[rng.integers(len(names))])
+        photo = _photo(self.sources[rng.integers(len(self.sources))])
         side = min(photo.size) * rng.uniform(0.3, 0.9)
         x, y = (rng.uniform(0, length - side) for length in photo.size)
         crop = photo.resize(
@@ -364,7 +412,7 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
         below += alpha[rows, columns] * colour
 
     def _stick(
-        self, lay: _Lay, name: str, rng: _Rng, placed: list[_Disc], largest: float
+        self, lay: _Lay, motif: _Motif, rng: _Rng, placed: list[_Disc], largest: float
     ) -> tuple[_Mask, _Mask]:
         """Lays one sticker on the canvas; its mask, and that of its telling part."""
         pairs = rng.uniform(10, 245, (50, 2, 3))
@@ -393,7 +441,7 @@ class StickerWorld(Dataset[tuple[tv_tensors.Image, dict[str, Any]]]):
             turn, out = rng.uniform(0, 2 * np.pi), radius * rng.uniform(0.1, 0.5)
             du, dv = us - out * np.cos(turn), vs - out * np.sin(turn)
             part = np.hypot(du, dv) < radius * _PART_SHARE
-        ink = _print(_MOTIFS[name](u, v), shown & part, share, 1 / step)
+        ink = _print(motif(u, v), shown & part, share, 1 / step)
         if self.parts:  # the rest of the object is of irregular blots, the same for every class
             noise = rng.standard_normal((64, 64)).astype(np.float32)
             at = np.mod(u / 3, 62), np.mod(v / 3, 62)
