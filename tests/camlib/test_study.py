@@ -50,7 +50,7 @@ def test_what_no_interval_can_be_made_of_is_refused(interval):
 
 
 def test_a_study_that_is_not_there_is_named():
-    with pytest.raises(ValueError, match="no study 'localisation'; there is: localization"):
+    with pytest.raises(ValueError, match=r"no study 'localisation'; there is: .*localization"):
         study.results("localisation")
 
 
