@@ -178,7 +178,7 @@ def evaluate(network: Any, data: Any, settings: Evaluation) -> Measures:
     done: list[_Counted] = []
     most = _BACKLOG * math.ceil(settings.batch / _GROUP)
     hidden = not (settings.progress and fabric.is_global_zero)
-    with _one_thread_beside_a_gpu(fabric), ThreadPoolExecutor(settings.box_workers) as pool:
+    with _beside(fabric, settings) as pool:
         try:
             for batch in tqdm(loader, unit="batch", disable=hidden):
                 seen = unpack(batch)
@@ -247,17 +247,19 @@ def _expect_classes(network: Any, data: Any, view: View, fabric: Any) -> None:
 
 
 @contextmanager
-def _one_thread_beside_a_gpu(fabric: Any) -> Iterator[None]:
-    """One thread for each operation on the CPU, if there is a GPU.
+def _beside(fabric: Any, settings: Evaluation) -> Iterator[ThreadPoolExecutor]:
+    """Threads beside the network, which share no operation with further threads.
 
-    What is left to the CPU is small, and several threads would wait for each other on cores that
-    read images: on 16 cores that took eight times as long.
+    What they do is small, and all of torch's threads in each of them would wait for each other.
+    With a GPU that holds for this thread, too: on 16 cores, 15 of which read images, it took eight
+    times as long.
     """
     threads = torch.get_num_threads()
     if fabric.device.type == "cuda":
         torch.set_num_threads(1)
     try:
-        yield
+        with ThreadPoolExecutor(settings.box_workers, "count", torch.set_num_threads, (1,)) as pool:
+            yield pool
     finally:
         torch.set_num_threads(threads)
 
@@ -495,7 +497,7 @@ def write_maps(
     batches = [[wanted[i] for i in batch] for batch in mine]
     network.to(fabric.device).to(memory_format=torch.channels_last)
     hidden = not (settings.progress and fabric.is_global_zero)
-    with _one_thread_beside_a_gpu(fabric), ThreadPoolExecutor(settings.box_workers) as pool:
+    with _beside(fabric, settings) as pool:
         waiting: deque[Future[None]] = deque()
         loader = _loader(views, batches, fabric, settings.workers)
         for batch in tqdm(loader, unit="batch", disable=hidden):
