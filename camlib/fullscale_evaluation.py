@@ -251,8 +251,7 @@ def _beside(fabric: Any, settings: Evaluation) -> Iterator[ThreadPoolExecutor]:
     """Threads beside the network, which share no operation with further threads.
 
     What they do is small, and all of torch's threads in each of them would wait for each other.
-    With a GPU that holds for this thread, too: on 16 cores, 15 of which read images, it took eight
-    times as long.
+    With a GPU that holds for this thread, too, as the cores are busy reading images.
     """
     threads = torch.get_num_threads()
     if fabric.device.type == "cuda":
